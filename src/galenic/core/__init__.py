@@ -1,0 +1,1 @@
+"""What knows no modality: the contract, the table of cases, the engine, the model folder."""
