@@ -1,0 +1,39 @@
+"""galenic: deep learning for medicine in one tool. Columns in, columns out."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0"
+
+_WHERE = {
+    "Answer": "galenic.core.contract",
+    "GalenicError": "galenic.core.errors",
+    "Geometry": "galenic.values",
+    "Image": "galenic.values",
+    "Mask": "galenic.values",
+    "Model": "galenic.core.model",
+    "Task": "galenic.core.task",
+    "check": "galenic.verbs",
+    "demo": "galenic.verbs",
+    "evaluate": "galenic.verbs",
+    "export": "galenic.verbs",
+    "load": "galenic.verbs",
+    "predict": "galenic.verbs",
+    "report": "galenic.verbs",
+    "train": "galenic.verbs",
+}
+
+__all__ = sorted([*_WHERE, "__version__"])
+
+
+def __getattr__(name: str) -> Any:
+    """Imported when first used, so that `galenic --help` need not wait for torch."""
+    if name in _WHERE:
+        return getattr(import_module(_WHERE[name]), name)
+    raise AttributeError(f"module 'galenic' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

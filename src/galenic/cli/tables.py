@@ -1,0 +1,129 @@
+"""metrics.json as tables on the terminal: each score [low, high] beside the simple methods, classes, subgroups."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from galenic.cli.plain import printable
+from galenic.report.content import Content
+from galenic.report.reading import Estimate, Reading, Row, number, readings
+
+if TYPE_CHECKING:
+    from galenic.core.contract import Answer
+
+MOST_COLUMNS = 3  # scores a table of classes shows; all are in metrics.json
+
+
+def print_metrics(metrics: dict[str, Any], page: Console) -> None:
+    """What the content of a metrics.json says, in tables; its warnings in red, last, where they are seen."""
+    content = Content(task={}, plan={}, metrics=metrics)
+    cases = metrics.get("cases")
+    head = f"{metrics.get('task', 'model')}, {metrics.get('part', 'test')} part"
+    page.print(_text(f"\n{head}{f', {cases} cases' if cases is not None else ''}", "bold"))
+    for reading in readings(content):
+        _print_reading(reading, page)
+    for warning in content.warnings:
+        page.print(_text(f"warning: {warning}", "bold red"))
+
+
+def _print_reading(reading: Reading, page: Console) -> None:
+    page.print(methods_table(reading))
+    if reading.classes:
+        page.print(_rows_table(f"{reading.target}, by class", reading, reading.classes))
+    worst = reading.worst(reading.subgroups)
+    if worst is not None:
+        cases = f", {worst.cases} cases" if worst.cases is not None else ""
+        found = interval(worst.estimates[reading.main])
+        page.print(_text(f"worst subgroup: {worst.name}{cases}: {_said(reading.main)} {found}"))
+    page.print(_text(reading.verdict, "bold red" if reading.beaten else ""))
+
+
+def methods_table(reading: Reading) -> Table:
+    """A line a score, the main one first; a column a method, the model first."""
+    table = _table(reading.target, "score")
+    for method in reading.methods:
+        table.add_column(_text(method.name, "bold" if method.ours else ""))
+    for score in reading.columns(reading.methods):
+        unit = next((own.unit for own in reading.scores if own.name == score), "")
+        name = _said(score) + (f" ({unit})" if unit else "")
+        cells = [
+            _text(interval(method.estimates.get(score)), "bold" if method.ours else "") for method in reading.methods
+        ]
+        table.add_row(_text(name, "bold" if score == reading.main else ""), *cells)
+    return table
+
+
+def _rows_table(title: str, reading: Reading, rows: list[Row]) -> Table:
+    columns = reading.columns(rows)
+    shown = columns[:MOST_COLUMNS]
+    table = _table(title, "class")
+    for name in shown:
+        table.add_column(_text(_said(name)))
+    for row in rows:
+        table.add_row(_text(row.name), *(_text(interval(row.estimates.get(name))) for name in shown))
+    if len(columns) > len(shown):
+        table.caption = _text(f"further scores by --json: {', '.join(_said(name) for name in columns[MOST_COLUMNS:])}")
+    return table
+
+
+def print_pairs(title: str, rows: list[tuple[str, str]], page: Console) -> None:
+    """Names and what they are, under a title."""
+    page.print(_text(title, "bold"))
+    table = Table(box=None, show_header=False, padding=(0, 1))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, said in rows:
+        table.add_row(_text(name), _text(said))
+    page.print(table)
+
+
+def _table(title: str, first: str) -> Table:
+    table = Table(title=_text(title, "bold"), title_justify="left", box=box.SIMPLE_HEAD)
+    table.add_column(first)
+    return table
+
+
+def interval(estimate: Estimate | None) -> str:
+    """`0.880 [0.870, 0.890]`; a dash where a method has no such score."""
+    if estimate is None:
+        return "-"
+    if estimate.low is None or estimate.high is None:
+        return number(estimate.value)
+    return f"{number(estimate.value)} [{number(estimate.low)}, {number(estimate.high)}]"
+
+
+def answer_in_words(answer: Answer) -> str:
+    """An answer in a line: the value with its unit and interval, what else it may be, volumes; or the refusal."""
+    if answer.refused is not None:
+        return f"no answer: {answer.refused}"
+    parts = [_value(answer)] if isinstance(answer.value, str | int | float) else []
+    if len(answer.among) > 1:
+        parts.append(f"among {', '.join(answer.among)}")
+    volumes = answer.facts.get("volumes_ml")
+    if isinstance(volumes, dict):
+        parts += [f"{name} {number(float(ml))} ml" for name, ml in volumes.items()]
+    return ", ".join(parts)
+
+
+def _value(answer: Answer) -> str:
+    value = answer.value
+    said = value if isinstance(value, str) else number(value)
+    if answer.unit:
+        said += f" {answer.unit}"
+    if answer.low is not None and answer.high is not None:
+        said += f" [{number(answer.low)}, {number(answer.high)}]"
+    probability = answer.probabilities.get(str(value))
+    return said if probability is None else f"{said} (probability {number(probability)})"
+
+
+def _said(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _text(text: str, style: str = "") -> Text:
+    return Text(printable(text), style=style)

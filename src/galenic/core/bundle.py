@@ -1,0 +1,117 @@
+"""The model folder: what lies in it, digests that tell a flipped byte, and an export without what identifies anyone."""
+
+from __future__ import annotations
+
+import json
+import platform
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import sklearn
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from galenic import __version__
+from galenic.core.errors import DigestError, MissingFile, ModelFolderError, NewerVersionError, UnsafeFile
+from galenic.core.files import inside, sha256, write_aside, write_json
+
+FORMAT = 1
+PRIVATE = "private"
+_CODE = {".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".joblib", ".npz", ".bin", ".py"}
+_LOOSE = {"checkpoint.safetensors", "provenance.json"}  # rewritten while training, or holding the digests
+
+
+def save_weights(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """safetensors, whole or not at all."""
+    with write_aside(path) as aside:
+        save_file({name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}, str(aside))
+
+
+def load_weights(path: Path) -> dict[str, Tensor]:
+    """Tensors of a safetensors file; ModelFolderError if it is damaged."""
+    if not path.is_file():
+        raise MissingFile(f"the model folder lacks {path.name}", todo="copy the whole folder")
+    try:
+        return load_file(str(path))
+    except SafetensorError as error:
+        raise ModelFolderError(f"{path} is damaged: {error}", todo="copy the model folder again") from error
+
+
+def seal(folder: Path, provenance: Mapping[str, Any]) -> None:
+    """Write provenance.json with the digest of every file of the model folder that is not private."""
+    digests = {name: sha256(folder / name) for name in public_files(folder) if name not in _LOOSE}
+    write_json(folder / "provenance.json", {"format": FORMAT, **provenance, "digests": digests})
+
+
+def public_files(folder: Path) -> list[str]:
+    """Relative names of all files outside `private/`, sorted."""
+    found = (path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".aside-"))
+    names = (path.relative_to(folder).as_posix() for path in found)
+    return sorted(name for name in names if name.split("/")[0] != PRIVATE)
+
+
+def verify(folder: Path) -> dict[str, Any]:
+    """provenance.json of a folder whose files are what was sealed; an error of ModelFolderError's branch otherwise."""
+    if not folder.is_dir():
+        raise MissingFile(f"no model folder {folder}", todo="name a folder that galenic train has written")
+    for name in public_files(folder):
+        if Path(name).suffix.lower() in _CODE:
+            raise UnsafeFile(
+                f"the model folder holds {name}, a kind of file that can run code",
+                allowed="safetensors, JSON, TOML, Markdown, ONNX and skops",
+                todo="do not use this folder; ask where it came from",
+            )
+    path = folder / "provenance.json"
+    if not path.is_file():
+        raise ModelFolderError(
+            f"{folder} has no provenance.json: it is no finished model folder",
+            todo="finish it with galenic train ... --resume",
+        )
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        version, digests = kept["format"], dict(kept["digests"])
+    except (ValueError, KeyError, TypeError, UnicodeDecodeError) as error:
+        raise ModelFolderError(f"{path} is damaged: {error}", todo="copy the model folder again") from error
+    if version > FORMAT:
+        raise NewerVersionError(
+            f"{folder} was written by galenic {kept.get('galenic', '?')} (format {version})",
+            allowed=f"format {FORMAT} or older",
+            todo="pip install -U galenic",
+        )
+    for name, digest in digests.items():
+        _check(folder, name, digest)
+    return dict(kept)
+
+
+def _check(folder: Path, name: str, digest: str) -> None:
+    path = inside(folder, name)
+    if not path.is_file():
+        raise DigestError(f"{name} is missing from the model folder {folder}", todo="copy the whole folder again")
+    if sha256(path) != digest:
+        raise DigestError(
+            f"{name} in {folder} is not the file that was sealed (its SHA-256 differs)",
+            todo="copy the model folder again; do not use it as it is",
+        )
+
+
+def export(folder: Path, file: Path) -> Path:
+    """One zip of the folder without `private/`; verified first."""
+    verify(folder)
+    with write_aside(file) as aside, zipfile.ZipFile(aside, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in public_files(folder):
+            if name not in ("checkpoint.safetensors",):
+                archive.write(folder / name, name)
+    return file
+
+
+def versions() -> dict[str, str]:
+    """What the numbers were made with."""
+    return {
+        "galenic": __version__, "python": platform.python_version(), "torch": torch.__version__,
+        "numpy": np.__version__, "scikit-learn": sklearn.__version__,
+    }  # fmt: skip

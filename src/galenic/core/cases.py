@@ -1,0 +1,151 @@
+"""The table of cases: rows, fields and roles, and what a bad table gets told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from galenic.core import registry
+from galenic.core.contract import Field, Source, Values
+from galenic.core.errors import MissingFile, TableError, UnreadableFile
+from galenic.core.task import Task
+
+ROLES = ("id", "patient", "site", "visit_time", "split")
+
+
+@dataclass(frozen=True)
+class Cases:
+    """Rows with their roles; `opened` reads the values of the task's fields.
+
+    table: one row a case, index 0..n-1. ids: unique text a row. roles: role -> column, for those that are known.
+    """
+
+    table: pd.DataFrame
+    root: Path
+    ids: list[str]
+    roles: Mapping[str, str]
+    opened: Mapping[str, Source] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def role(self, name: str) -> pd.Series | None:
+        """The column that plays a role, as text with missing values kept; None if there is none."""
+        column = self.roles.get(name)
+        return None if column is None else self.table[column]
+
+    def patients(self) -> list[str]:
+        """The patient of each row; the row's own id where none is known."""
+        known = self.role("patient")
+        if known is None:
+            return list(self.ids)
+        return [own if pd.isna(value) else str(value) for own, value in zip(self.ids, known, strict=True)]
+
+    def values(self, row: int, names: Sequence[str] | None = None) -> Values:
+        """The values of a row, read now."""
+        wanted = self.opened if names is None else {name: self.opened[name] for name in names}
+        return {name: source.read(row) for name, source in wanted.items()}
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """A CSV, TSV or Parquet table; TableError if it can't be read or has no rows."""
+    if not path.is_file():
+        raise MissingFile(f"no table of cases {path}")
+    try:
+        if path.suffix.lower() == ".parquet":
+            table = pd.read_parquet(path)
+        else:
+            table = pd.read_csv(path, sep="\t" if path.suffix.lower() == ".tsv" else ",")
+    except (ValueError, OSError, UnicodeDecodeError, pd.errors.ParserError) as error:
+        raise UnreadableFile(f"{path} can't be read as a table: {error}", allowed="CSV, TSV or Parquet") from error
+    if table.empty:
+        raise TableError(f"the table {path} has no rows")
+    twice = table.columns[table.columns.duplicated()]
+    if len(twice):
+        raise TableError(f"the table {path} names columns twice: {', '.join(map(str, twice))}")
+    return table
+
+
+def find_roles(table: pd.DataFrame, task: Task) -> dict[str, str]:
+    """Roles by the usual names, or as the task maps them; a column that a field names is never a role."""
+    used = {column for one in task.fields for column in matching(table, one)}
+    roles = {role: role for role in ROLES if role in table.columns and role not in used}
+    for role, column in task.roles.items():
+        if role not in ROLES:
+            raise TableError(f"there is no role {role!r}", allowed=", ".join(ROLES))
+        if column not in table.columns:
+            raise TableError(f"the role {role} names the column {column!r}, which the table lacks", allowed=_some(table))
+        roles[role] = column
+    return roles
+
+
+def matching(table: pd.DataFrame, one: Field) -> list[str]:
+    """The columns that a field's names and patterns mean, in the table's order for a pattern."""
+    found: list[str] = []
+    for pattern in one.columns:
+        hits = [column for column in table.columns if fnmatchcase(str(column), pattern)]
+        if pattern in table.columns:
+            hits = [pattern]
+        found += [column for column in hits if column not in found]
+    return found
+
+
+def open_cases(table: pd.DataFrame, root: Path, task: Task, *, with_targets: bool = True) -> Cases:
+    """Check the table against the task and index every field. TableError or MissingFile say what is wrong and where."""
+    table = table.reset_index(drop=True)
+    wanted = task.fields if with_targets else task.inputs
+    for one in wanted:
+        _check_columns(table, one)
+    roles = find_roles(table, task)
+    ids = _ids(table, roles, task)
+    opened = {}
+    for one in wanted:
+        kind = registry.kind(one.kind)
+        opened[one.name] = kind.open(one, table[matching(table, one)], root)
+    return Cases(table, root, ids, roles, opened)
+
+
+def _check_columns(table: pd.DataFrame, one: Field) -> None:
+    for pattern in one.columns:
+        if pattern not in table.columns and not any(fnmatchcase(str(c), pattern) for c in table.columns):
+            raise TableError(
+                f"the field {one.name!r} names the column {pattern!r}, which the table lacks",
+                allowed=_some(table),
+                todo="name a column of the table, or mend the task",
+            )
+
+
+def _some(table: pd.DataFrame) -> str:
+    names = [str(column) for column in table.columns]
+    return ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
+
+
+def _ids(table: pd.DataFrame, roles: Mapping[str, str], task: Task) -> list[str]:
+    """The id column; else the stem of the first file column where that is unique; else the row's number."""
+    if "id" in roles:
+        ids = [str(value) for value in table[roles["id"]]]
+        twice = sorted({one for one in ids if ids.count(one) > 1}) if len(set(ids)) < len(ids) else []
+        if twice:
+            raise TableError(
+                f"{len(twice)} ids stand in more than one row: {', '.join(twice[:5])}",
+                allowed="one row a case",
+                todo="join the rows of a case, or give each row its own id",
+            )
+        return ids
+    for one in task.inputs:
+        if registry.kind(one.kind).from_file:
+            stems = [case_name(value) for value in table[matching(table, one)[0]]]
+            if len(set(stems)) == len(stems):
+                return stems
+    return [f"row-{row:05d}" for row in range(len(table))]
+
+
+def case_name(path: Any) -> str:
+    """A file's or folder's name without what follows the first dot."""
+    name = Path(str(path)).name
+    return name.split(".")[0] or name

@@ -1,0 +1,285 @@
+"""The contract: columns in, columns out. The one file a newcomer must read.
+
+A table of cases has fields; a field has a kind. A kind reads a cell into a value; a frame prepares together the
+fields that share a space, a clock or a row; a network turns a batch into outputs; a target kind turns outputs into
+answers and scores. Learners that are no networks (linear, trees, a threshold) keep the same way of the data, so that
+every score has the simple method beside it. Rooms register what they have by entry points (see `registry`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+import numpy as np
+import pandas as pd
+import pydantic
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from galenic.core.network import Network
+    from galenic.core.task import Task
+
+Array = NDArray[Any]
+Values = Mapping[str, Any]  # field name -> value of one case; None where the case lacks it
+Settings = dict[str, Any]  # JSON; what settle decided, kept in plan.json
+Summary = dict[str, Any]  # JSON, bounded, mergeable; the only thing that ever leaves a site
+Outputs = Mapping[str, Any]  # target field -> raw output of a learner for one case
+Judged = dict[str, Any]  # JSON; all that the scores need of one case
+
+
+class Field(BaseModel):
+    """A named input or target: its kind, and the columns (or column patterns) that hold it.
+
+    target: set by the task, never written; a frame prepares a truth otherwise than an input of the same kind.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    name: str
+    kind: str
+    columns: list[str]
+    options: dict[str, Any] = {}
+    target: bool = pydantic.Field(default=False, exclude=True)
+
+
+@dataclass(frozen=True)
+class Definition:
+    """What a score is: its unit, its definition with source, and which way is better."""
+
+    unit: str
+    text: str
+    higher_is_better: bool = True
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer that can be weighed: value, unit, interval or set, or a refusal with its reason.
+
+    value: what the target kind promises (a Mask, a class name, a number); None when refused.
+    low, high: interval of a number. among: the set of classes that holds the truth as often as promised.
+    probabilities: class -> probability. facts: further plain numbers (volumes in ml, seconds).
+    """
+
+    value: Any
+    unit: str = ""
+    low: float | None = None
+    high: float | None = None
+    among: tuple[str, ...] = ()
+    probabilities: Mapping[str, float] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    refused: str | None = None
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A case, ready for a learner: arrays by field, and the facts (JSON) that undo the preparation."""
+
+    arrays: Mapping[str, Array]
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Samples of several cases: tensors by field, first axis the case; `present` says which cases have a field."""
+
+    values: Mapping[str, Tensor]
+    size: int
+    present: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def to(self, device: torch.device | str) -> Batch:
+        return Batch(
+            {name: tensor.to(device) for name, tensor in self.values.items()},
+            self.size,
+            {name: tensor.to(device) for name, tensor in self.present.items()},
+        )
+
+
+class Source(Protocol):
+    """An opened field: indexed once, then read row by row."""
+
+    def read(self, row: int) -> Any:
+        """The value of a row of the table, or None where the case lacks it."""
+        ...
+
+
+class Kind(Protocol):
+    """What a column holds. An input kind needs no more than this."""
+
+    name: str
+    frame: str  # the frame that prepares it
+    from_file: bool  # True: a cell names a file or folder, so that a path alone is a case
+
+    def check(self, field: Field) -> Field:
+        """The field with its options validated and completed; TaskError otherwise."""
+        ...
+
+    def open(self, field: Field, table: pd.DataFrame, root: Path) -> Source:
+        """Index the columns of `table`; relative paths are below `root`. TableError or MissingFile otherwise."""
+        ...
+
+    def features(self, array: Array, field: Field, settings: Settings) -> Array:
+        """(n,) plain numbers of one prepared case, what a simple learner gets."""
+        ...
+
+    def group(self, value: Any) -> str | None:
+        """What must not be split (a scaffold); None if the kind has no such thing."""
+        ...
+
+
+class Target(Kind, Protocol):
+    """A kind that can be learnt: it brings its loss, its answer, its scores, its unit and its baselines."""
+
+    definitions: Mapping[str, Definition]
+    main_score: str
+    baselines: tuple[str, ...]  # learners that stand beside the network
+    calibrates: bool  # True: wants a calib part
+
+    def head(self, field: Field, width: int, settings: Settings) -> torch.nn.Module:
+        """A module from features (batch, width) to this target's output; TaskError where only dense networks fit."""
+        ...
+
+    def loss(self, output: Tensor, truth: Tensor, field: Field, settings: Settings) -> Tensor:
+        """Loss of each case, shape (batch,); a case without truth gives 0."""
+        ...
+
+    def calibrate(self, outputs: Sequence[Any], truths: Sequence[Any], field: Field, settings: Settings) -> Settings:
+        """Fit on the calib part what turns outputs into probabilities and sets; {} where nothing is to be fitted."""
+        ...
+
+    def quick(self, outputs: Sequence[Any], truths: Sequence[Array], field: Field) -> float:
+        """The main score on prepared truths, higher is better: chooses the best step while training."""
+        ...
+
+    def choose(self, answers: Sequence[Answer], truths: Sequence[Any], field: Field) -> Settings:
+        """Clean-ups kept because they helped on the valid part (largest component); {} where there is none."""
+        ...
+
+    def answer(self, output: Any, prepared: Prepared, field: Field, settings: Settings, fitted: Settings) -> Answer:
+        """Invert the preparation: the answer in the user's own grid, unit and words."""
+        ...
+
+    def judge(self, answer: Answer, truth: Any, field: Field) -> Judged:
+        """What the scores need of one case."""
+        ...
+
+    def scores(self, judged: Sequence[Judged], field: Field) -> dict[str, dict[str, float]]:
+        """Scores over cases: {"": overall, class name: of that class}; NaN where undefined."""
+        ...
+
+    def agree(self, ours: Any, reference: Any) -> tuple[float, bool]:
+        """The parity rule between two runtimes' outputs of one case: figure, and whether it is met."""
+        ...
+
+    def write(self, answer: Answer, values: Values, path: Path, *, form: str) -> list[Path]:
+        """Write the answer beside nothing half-written; `form` is a file format this kind knows, or "auto"."""
+        ...
+
+
+class Frame(Protocol):
+    """Fields that share a space, a clock, atoms or a row: summarised, prepared, drawn and applied together."""
+
+    name: str
+
+    def summarise(self, values: Values, fields: Sequence[Field]) -> Summary: ...
+
+    def merge(self, one: Summary, other: Summary) -> Summary: ...
+
+    def settle(self, summary: Summary, fields: Sequence[Field], budget: Budget) -> tuple[Settings, dict[str, str]]:
+        """Every decision taken from the data, and the reason of each."""
+        ...
+
+    def prepare(self, values: Values, fields: Sequence[Field], settings: Settings) -> Prepared:
+        """Exact, no chance; a field whose value is None is left out."""
+        ...
+
+    def draw(self, rng: np.random.Generator, prepared: Prepared, settings: Settings) -> Any:
+        """All chance of one sample, as plain data."""
+        ...
+
+    def apply(self, prepared: Prepared, draw: Any, settings: Settings) -> Mapping[str, Tensor]:
+        """The sample that the draw means: exact and replayable; no batch axis."""
+        ...
+
+    def whole(self, prepared: Prepared, settings: Settings) -> Mapping[str, Tensor]:
+        """The case without chance, no batch axis."""
+        ...
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How long training may take: seconds of wall time, or epochs, or steps; exactly one is set."""
+
+    seconds: float | None = None
+    epochs: float | None = None
+    steps: int | None = None
+
+    @property
+    def text(self) -> str:
+        if self.seconds is not None:
+            return f"{self.seconds:g} s"
+        return f"{self.epochs:g} epochs" if self.epochs is not None else f"{self.steps} steps"
+
+
+class Runner(Protocol):
+    """A network in some runtime: arrays in the order of `Network.inputs`, batch axis first, to outputs."""
+
+    def __call__(self, *arrays: Array) -> tuple[Array, ...]: ...
+
+
+class NetworkPlug(Protocol):
+    """An architecture by name: says if it fits, plans itself, builds itself, and knows how it infers."""
+
+    name: str
+
+    def fits(self, task: Task) -> str:
+        """"" if it can learn the task, else why not."""
+        ...
+
+    def plan(self, task: Task, frames: Mapping[str, Settings], budget: Budget) -> tuple[Settings, dict[str, str]]:
+        """Depth, width, batch, learning rate ... with a reason each. `batch` and `learning_rate` must be there."""
+        ...
+
+    def build(self, task: Task, frames: Mapping[str, Settings], settings: Settings) -> Network: ...
+
+    def infer(self, run: Runner, prepared: Prepared, frames: Mapping[str, Settings], settings: Settings) -> Outputs:
+        """One case through `run`, by its strategy: whole, tiled or step."""
+        ...
+
+    def shapes(self, frames: Mapping[str, Settings], settings: Settings) -> list[tuple[int, ...]]:
+        """Shape of each input array of `run` with batch 1: what an exported runtime is compiled for."""
+        ...
+
+
+@dataclass(frozen=True)
+class Part:
+    """Prepared cases of one part, with their truths: what a learner that is no network fits on."""
+
+    ids: Sequence[str]
+    prepared: Sequence[Prepared]
+    truths: Sequence[Values]
+
+
+class Learner(Protocol):
+    """Fits on a part, infers a case, keeps its state as arrays and JSON."""
+
+    name: ClassVar[str]
+    title: ClassVar[str]  # as the report names it
+
+    def fits(self, task: Task) -> str:
+        """"" if it can learn the task, else why not."""
+        ...
+
+    def fit(self, part: Part, task: Task, frames: Mapping[str, Settings], seed: int) -> None: ...
+
+    def infer(self, prepared: Prepared) -> Outputs: ...
+
+    def save(self, folder: Path) -> None: ...
+
+    def load(self, folder: Path, task: Task, frames: Mapping[str, Settings]) -> None: ...

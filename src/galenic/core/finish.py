@@ -1,0 +1,264 @@
+"""After training: calibrate, keep what helped, pick the runtime, fit the baselines, score the test part once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from galenic.core import bundle, registry, runtime
+from galenic.core.cases import Cases
+from galenic.core.contract import Answer, Judged, Learner, Outputs, Part, Prepared, Settings, Values
+from galenic.core.errors import GalenicError
+from galenic.core.evaluate import measure, subgroups
+from galenic.core.files import write_json, write_text
+from galenic.core.fit import Work
+from galenic.core.model import (
+    Model,
+    answers,
+    baseline_names,
+    load_baselines,
+    load_networks,
+    runtime_folder,
+)
+from galenic.core.plan import Plan, load_plan
+from galenic.core.probe import pick_device
+from galenic.core.progress import Progress
+from galenic.core.ready import Ready, in_case
+from galenic.core.task import Task
+
+
+class Truths:
+    """The true values of rows, read when asked for, so that no large part stands in memory."""
+
+    def __init__(self, cases: Cases, rows: Sequence[int], names: Sequence[str]) -> None:
+        self.cases, self.rows, self.names = cases, rows, names
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, at: int) -> Values:
+        return self.cases.values(self.rows[at], self.names)
+
+    def __iter__(self) -> Iterator[Values]:
+        return (self[at] for at in range(len(self)))
+
+
+class Lazy:
+    """Prepared cases of rows, made ready when asked for."""
+
+    def __init__(self, ready: Ready, rows: Sequence[int]) -> None:
+        self.ready, self.rows = ready, rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, at: int) -> Prepared:
+        return self.ready[self.rows[at]]
+
+    def __iter__(self) -> Iterator[Prepared]:
+        return (self[at] for at in range(len(self)))
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A part judged by the model and by each baseline: target -> learner -> one record a case."""
+
+    ids: list[str]
+    groups: list[str]
+    labels: dict[str, list[str]]
+    judged: dict[str, dict[str, list[Judged]]]
+    seconds: float
+
+
+def finish(work: Work, progress: Progress) -> Model:
+    """Everything between the last training step and a sealed model folder."""
+    out, task = work.job.out, work.task
+    plan = load_plan(out / "plan.json")
+    seconds = time.monotonic() - work.began
+    networks = load_networks(out, task, plan)
+    valid = work.split.rows("valid")
+    device = str(pick_device(work.job.device))
+    progress.stage("picking the fastest runtime that agrees")
+    for number, network in enumerate(networks):
+        folder = runtime_folder(out, number, len(networks))
+        folder.mkdir(parents=True, exist_ok=True)
+        runtime.pick(
+            network.to(device), work.plug, cases=[work.ready[row] for row in valid[:2]], frames=plan.frames,
+            settings=plan.network.settings, folder=folder, exact=work.job.exact, device=device,
+        )  # fmt: skip
+    model = _open(work, plan, networks, device)
+    model.fitted.update(_fit_answers(work, model, progress))
+    write_json(out / "fitted.json", model.fitted)
+    _fit_baselines(work, plan, progress)
+    scored = score(model, work.cases, work.ready, work.split.rows("test"), progress, "scoring the test part")
+    notes = [*task.notes, *work.split.warnings, *work.job.warnings]
+    notes += [text for key, text in plan.reasons.items() if key.startswith("warning") or key == "clock"]
+    metrics = to_metrics(task, scored, part="test", seconds={"train": seconds, "evaluate": scored.seconds}, warnings=notes)
+    write_json(out / "metrics.json", metrics)
+    keep_rows(out / bundle.PRIVATE / "test.jsonl", scored)
+    provenance = {
+        "galenic": bundle.versions()["galenic"], "versions": bundle.versions(), "seed": plan.seed, "device": device,
+        "cases": cases_digest(work), "seconds": round(seconds, 1), "split": work.split.origin,
+        "counts": {part: len(work.split.rows(part)) for part in ("train", "valid", "calib", "test")},
+        "patients_known": work.cases.role("patient") is not None,
+    }  # fmt: skip
+    write_json(out / bundle.PRIVATE / "provenance.json", provenance)
+    return model
+
+
+def _open(work: Work, plan: Plan, networks: Sequence[Any], device: str) -> Model:
+    shapes = work.plug.shapes(plan.frames, plan.network.settings)
+    runners: list[Any] = [
+        runtime.open_chosen(runtime_folder(work.job.out, at, len(networks)), network, shapes=shapes, device=device)
+        for at, network in enumerate(networks)
+    ]
+    return Model(work.job.out, work.task, plan, {}, runners, work.frames)
+
+
+def _fit_answers(work: Work, model: Model, progress: Progress) -> dict[str, Settings]:
+    """Calibration on the calib part, and the clean-ups that helped on the valid part."""
+    fitted: dict[str, Settings] = {}
+    for one in work.task.targets:
+        kind = registry.target(one)
+        rows = work.split.rows("calib")
+        own: Settings = {}
+        if kind.calibrates and rows:
+            progress.stage("calibrating", len(rows), "cases")
+            outputs = [model.infer(work.ready[row])[one.name] for row in rows]
+            truths = [work.cases.values(row, [one.name])[one.name] for row in rows]
+            own = kind.calibrate(outputs, truths, one, work.settings[kind.frame])
+        valid = work.split.rows("valid")[:40]
+        given = [model.answer(work.ready[row])[one.name] for row in valid]
+        truths = [work.cases.values(row, [one.name])[one.name] for row in valid]
+        fitted[one.name] = own | kind.choose(given, truths, one)
+    return fitted
+
+
+def _fit_baselines(work: Work, plan: Plan, progress: Progress) -> None:
+    rows = work.split.rows("train")
+    part = Part(
+        [work.cases.ids[row] for row in rows], Lazy(work.ready, rows),  # type: ignore[arg-type]
+        Truths(work.cases, rows, [one.name for one in work.task.targets]),  # type: ignore[arg-type]
+    )  # fmt: skip
+    names = baseline_names(work.task)
+    progress.stage("fitting the simple methods", len(names), "learners")
+    for done, name in enumerate(names, start=1):
+        learner = registry.learner(name)()
+        learner.fit(part, work.task, plan.frames, plan.seed)
+        learner.save(work.job.out / "learners" / name)
+        progress.advance(done, name)
+
+
+def score(
+    model: Model, cases: Cases, ready: Ready, rows: Sequence[int], progress: Progress, title: str
+) -> Scored:
+    """Judge every row by the model and by its baselines."""
+    began = time.monotonic()
+    task = model.task
+    baselines = load_baselines(model.folder, task, model.plan.frames)
+    judged: dict[str, dict[str, list[Judged]]] = {one.name: {"model": []} for one in task.targets}
+    for one in task.targets:
+        judged[one.name] |= {learner.name: [] for learner in baselines}
+    progress.stage(title, len(rows), "cases")
+    for done, row in enumerate(rows, start=1):
+        truths = _truths(cases, row, task)
+        prepared = ready[row]
+        given = {"model": model.answer(prepared)}
+        given |= {learner.name: _by_baseline(model, learner, prepared) for learner in baselines}
+        for one in task.targets:
+            if truths[one.name] is not None:
+                for name, own in given.items():
+                    judged[one.name][name].append(registry.target(one).judge(own[one.name], truths[one.name], one))
+        progress.advance(done)
+    patients = cases.patients()
+    return Scored(
+        [cases.ids[row] for row in rows], [patients[row] for row in rows], _labels(cases, rows, task), judged,
+        time.monotonic() - began,
+    )  # fmt: skip
+
+
+def _truths(cases: Cases, row: int, task: Task) -> Values:
+    try:
+        return cases.values(row, [one.name for one in task.targets])
+    except GalenicError as error:
+        raise in_case(cases, row, error) from error
+
+
+def _by_baseline(model: Model, learner: Learner, prepared: Prepared) -> dict[str, Answer]:
+    outputs: Outputs = learner.infer(prepared)
+    return answers(model.task, model.plan.frames, {}, prepared, outputs)
+
+
+def _labels(cases: Cases, rows: Sequence[int], task: Task) -> dict[str, list[str]]:
+    """Labels that scores are broken down by: the site, and each category input of few values."""
+    found = {}
+    site = cases.role("site")
+    if site is not None:
+        found["site"] = [str(site.iloc[row]) for row in rows]
+    for one in task.inputs:
+        if one.kind == "category":
+            own = [str(cases.opened[one.name].read(row)) for row in rows]
+            if 1 < len(set(own)) <= 10:
+                found[one.name] = own
+    return found
+
+
+def to_metrics(
+    task: Task, scored: Scored, *, part: str, seconds: Mapping[str, float], warnings: Sequence[str]
+) -> dict[str, Any]:
+    """metrics.json: every score with its interval and definition, beside the baselines on the same cases."""
+    targets = {}
+    for one in task.targets:
+        kind = registry.target(one)
+        own = scored.judged[one.name]
+        found = measure(one, own["model"], scored.groups)
+        found["subgroups"] = subgroups(one, own["model"], scored.groups, scored.labels)
+        found["baselines"] = []
+        for name, judged in own.items():
+            if name != "model":
+                simple = measure(one, judged, scored.groups, resamples=300)
+                scores = {
+                    key: {k: value[k] for k in ("value", "low", "high")} for key, value in simple["scores"].items()
+                }
+                found["baselines"].append({"name": registry.learner(name).title, "scores": scores})
+        found["main"] = kind.main_score
+        targets[one.name] = found
+    first = task.targets[0]
+    return {
+        "task": task.name, "part": part, "cases": len(scored.ids),
+        "interval": "95 % percentile bootstrap over patients (over cases where no patient is known)",
+        "main": {"target": first.name, "score": registry.target(first).main_score},
+        "seconds": {name: round(value, 1) for name, value in seconds.items()},
+        "warnings": list(warnings), "targets": targets,
+    }  # fmt: skip
+
+
+def keep_rows(path: Path, scored: Scored) -> None:
+    """One line a case: what each learner scored, for pairing and for the report; private, as it names cases."""
+    lines = []
+    for at, own in enumerate(scored.ids):
+        record = {
+            name: {learner: judged[at] for learner, judged in by.items() if at < len(judged)}
+            for name, by in scored.judged.items()
+        }
+        lines.append(json.dumps({"id": own, "patient": scored.groups[at], "judged": record}))
+    write_text(path, "\n".join(lines) + "\n")
+
+
+def cases_digest(work: Work) -> str:
+    """SHA-256 over the table of cases as it was read."""
+    hashed = pd.util.hash_pandas_object(work.job.table.astype(str), index=False).to_numpy()
+    return hashlib.sha256(hashed.tobytes()).hexdigest()
+
+
+def seal(folder: Path) -> None:
+    """Seal the folder with the provenance kept aside, once report and card are written."""
+    kept = json.loads((folder / bundle.PRIVATE / "provenance.json").read_text(encoding="utf-8"))
+    bundle.seal(folder, kept)

@@ -1,0 +1,75 @@
+"""The frames of a task together: each prepares its own fields, and a batch holds them all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from galenic.core import registry
+from galenic.core.contract import Batch, Budget, Field, Frame, Prepared, Settings, Summary, Values
+from galenic.core.task import Task
+
+
+class Frames:
+    """What a task's frames do side by side, keyed by frame name."""
+
+    def __init__(self, task: Task) -> None:
+        self.fields: dict[str, list[Field]] = {}
+        for field in task.fields:
+            self.fields.setdefault(registry.kind(field.kind).frame, []).append(field)
+        self.frames: dict[str, Frame] = {name: registry.frame(name) for name in self.fields}
+
+    def _own(self, values: Values, name: str) -> dict[str, Any]:
+        return {field.name: values[field.name] for field in self.fields[name] if field.name in values}
+
+    def summarise(self, values: Values) -> dict[str, Summary]:
+        """One case's summary, a frame each."""
+        return {
+            name: frame.summarise(self._own(values, name), self.fields[name]) for name, frame in self.frames.items()
+        }
+
+    def merge(self, one: Mapping[str, Summary], other: Mapping[str, Summary]) -> dict[str, Summary]:
+        return {name: frame.merge(one[name], other[name]) for name, frame in self.frames.items()}
+
+    def settle(
+        self, summary: Mapping[str, Summary], budget: Budget
+    ) -> tuple[dict[str, Settings], dict[str, str]]:
+        """Settings a frame, and all reasons under `frame.decision`."""
+        settings: dict[str, Settings] = {}
+        reasons: dict[str, str] = {}
+        for name, frame in self.frames.items():
+            settings[name], own = frame.settle(summary[name], self.fields[name], budget)
+            reasons |= {f"{name}.{key}": text for key, text in own.items()}
+        return settings, reasons
+
+    def prepare(self, values: Values, settings: Mapping[str, Settings]) -> Prepared:
+        arrays: dict[str, Any] = {}
+        facts: dict[str, Any] = {}
+        for name, frame in self.frames.items():
+            own = frame.prepare(self._own(values, name), self.fields[name], settings[name])
+            arrays |= own.arrays
+            facts |= own.facts
+        return Prepared(arrays, facts)
+
+    def sample(
+        self, rng: np.random.Generator, prepared: Prepared, settings: Mapping[str, Settings]
+    ) -> dict[str, torch.Tensor]:
+        """One varied sample: every frame draws, then applies."""
+        done: dict[str, torch.Tensor] = {}
+        for name, frame in self.frames.items():
+            done |= frame.apply(prepared, frame.draw(rng, prepared, settings[name]), settings[name])
+        return done
+
+
+def collate(samples: Sequence[Mapping[str, torch.Tensor]]) -> Batch:
+    """Stack samples; a field that some samples lack is zero there, and `present` says so."""
+    names = sorted({name for sample in samples for name in sample})
+    values, present = {}, {}
+    for name in names:
+        like = next(sample[name] for sample in samples if name in sample)
+        values[name] = torch.stack([sample.get(name, torch.zeros_like(like)) for sample in samples])
+        present[name] = torch.tensor([name in sample for sample in samples])
+    return Batch(values, len(samples), present)

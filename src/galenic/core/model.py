@@ -1,0 +1,142 @@
+"""A model folder in use: cases in, answers out; and its scores on a part."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from galenic.core import bundle, registry, runtime
+from galenic.core.contract import Answer, Learner, Outputs, Prepared, Runner, Settings, Values
+from galenic.core.errors import ModelFolderError
+from galenic.core.fit import weights_name
+from galenic.core.frames import Frames
+from galenic.core.network import Network
+from galenic.core.plan import Plan, load_plan
+from galenic.core.probe import pick_device
+from galenic.core.task import Task, load_task
+
+
+@dataclass
+class Model:
+    """What a folder of `galenic train` holds, ready to answer."""
+
+    folder: Path
+    task: Task
+    plan: Plan
+    fitted: dict[str, Settings]
+    runners: list[Runner]
+    frames: Frames
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """metrics.json as it was written after training or the last evaluation."""
+        path = self.folder / "metrics.json"
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        return found
+
+    def prepare(self, values: Values) -> Prepared:
+        return self.frames.prepare(values, self.plan.frames)
+
+    def infer(self, prepared: Prepared) -> Outputs:
+        """Raw outputs; the mean over the members of an ensemble."""
+        plug = registry.network(self.plan.network.name)
+        found = [plug.infer(run, prepared, self.plan.frames, self.plan.network.settings) for run in self.runners]
+        if len(found) == 1:
+            return found[0]
+        return {name: np.mean([own[name] for own in found], axis=0) for name in found[0]}
+
+    def answer(self, prepared: Prepared, outputs: Outputs | None = None) -> dict[str, Answer]:
+        """One Answer a target, in the input's own grid and units."""
+        outputs = self.infer(prepared) if outputs is None else outputs
+        return answers(self.task, self.plan.frames, self.fitted, prepared, outputs)
+
+    def __call__(self, **values: Any) -> dict[str, Answer]:
+        """Answer for the values of one case, given by field name."""
+        return self.answer(self.prepare(values))
+
+
+def answers(
+    task: Task, frames: Mapping[str, Settings], fitted: Mapping[str, Settings], prepared: Prepared, outputs: Outputs
+) -> dict[str, Answer]:
+    """Every target's answer from raw outputs."""
+    done = {}
+    for one in task.targets:
+        kind = registry.target(one)
+        done[one.name] = kind.answer(outputs[one.name], prepared, one, frames[kind.frame], fitted.get(one.name, {}))
+    return done
+
+
+def load_networks(folder: Path, task: Task, plan: Plan) -> list[Network]:
+    """The trained network, or the members of a cross-validated ensemble."""
+    plug = registry.network(plan.network.name)
+    members = max(plan.folds, 1)
+    found = []
+    for number in range(members):
+        network = plug.build(task, plan.frames, plan.network.settings)
+        try:
+            network.load_state_dict(bundle.load_weights(folder / weights_name(number, members)))
+        except RuntimeError as error:
+            raise ModelFolderError(
+                f"the weights in {folder} do not fit its plan", todo="copy the model folder again"
+            ) from error
+        network.eval()
+        found.append(network)
+    return found
+
+
+def runtime_folder(folder: Path, number: int, members: int) -> Path:
+    return folder / "runtime" if members <= 1 else folder / "runtime" / f"fold{number}"
+
+
+def load_model(folder: Path, *, device: str = "auto", exact: bool = False) -> Model:
+    """Verify the folder's digests and open its network in the runtime that was picked for it."""
+    bundle.verify(folder)
+    task, plan = registry.checked(load_task(folder / "task.toml")), load_plan(folder / "plan.json")
+    fitted = _read_fitted(folder)
+    networks = load_networks(folder, task, plan)
+    where = str(pick_device(device))
+    plug = registry.network(plan.network.name)
+    shapes = plug.shapes(plan.frames, plan.network.settings)
+    runners: list[Runner] = []
+    notes: list[str] = []
+    for number, network in enumerate(networks):
+        opened = runtime.open_chosen(
+            runtime_folder(folder, number, len(networks)), network, shapes=shapes, device=where, exact=exact
+        )
+        runners.append(opened)
+        if opened.note:
+            notes.append(opened.note)
+    return Model(folder, task, plan, fitted, runners, Frames(task), notes)
+
+
+def _read_fitted(folder: Path) -> dict[str, Settings]:
+    path = folder / "fitted.json"
+    if not path.is_file():
+        return {}
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, UnicodeDecodeError) as error:
+        raise ModelFolderError(f"{path} is damaged: {error}", todo="copy the model folder again") from error
+
+
+def load_baselines(folder: Path, task: Task, frames: Mapping[str, Settings]) -> list[Learner]:
+    """The simple learners kept in the folder, so that they can be scored on new cases."""
+    found = []
+    for path in sorted((folder / "learners").glob("*")):
+        learner = registry.learner(path.name)()
+        learner.load(path, task, frames)
+        found.append(learner)
+    return found
+
+
+def baseline_names(task: Task) -> Sequence[str]:
+    """The baselines that the targets name and that fit the task."""
+    named = [name for one in task.targets for name in registry.target(one).baselines]
+    unique = list(dict.fromkeys(named))
+    return [name for name in unique if not registry.learner(name)().fits(task)]

@@ -1,0 +1,117 @@
+"""Every decision taken from the data and the budget, once, written as plan.json; training only obeys it."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from galenic import __version__
+from galenic.core.contract import Budget
+from galenic.core.errors import BudgetError, MissingFile, NewerVersionError, PlanError
+from galenic.core.files import write_json
+
+FORMAT = 1
+
+
+class Training(BaseModel):
+    """How the network is trained.
+
+    schedule: [step, total steps from then on] pairs. The first is the plan; a clock that runs faster or slower than the
+    probe said adds a pair, so that the learning rate still ends at zero when the budget does, and a repeat obeys it.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    batch: int
+    learning_rate: float
+    weight_decay: float
+    optimizer: str
+    precision: str
+    layout: str
+    schedule: list[tuple[int, int]]
+    evaluate_every: int
+    warmup: int
+    ema: float
+    clip: float = 12.0
+    seconds_per_step: float
+    threads: int
+
+    @property
+    def steps(self) -> int:
+        return self.schedule[-1][1]
+
+    def progress(self, step: int) -> float:
+        """0 to 1: how far `step` is on a schedule that may have been cut or stretched on the way."""
+        done, at, total = 0.0, 0, self.schedule[0][1]
+        for start, then in self.schedule[1:]:
+            if step < start:
+                break
+            done += (1 - done) * (start - at) / max(total - at, 1)
+            at, total = start, then
+        return min(1.0, done + (1 - done) * (step - at) / max(total - at, 1))
+
+
+class Network(BaseModel):
+    """The architecture's name and its own settings."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str
+    settings: dict[str, Any]
+
+
+class Plan(BaseModel):
+    """plan.json. Unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    format: int = FORMAT
+    galenic: str = __version__
+    task: str
+    seed: int
+    budget: str
+    frames: dict[str, dict[str, Any]]
+    network: Network
+    training: Training
+    reasons: dict[str, str]
+    folds: int = 0
+
+    def save(self, path: Path) -> None:
+        write_json(path, self.model_dump())
+
+
+def load_plan(path: Path) -> Plan:
+    """A checked plan; PlanError says which key is wrong."""
+    if not path.is_file():
+        raise MissingFile(f"no plan {path}")
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(data, dict) and isinstance(data.get("format"), int) and data["format"] > FORMAT:
+            raise NewerVersionError(
+                f"{path} has format {data['format']}", allowed=f"up to {FORMAT}", todo="pip install -U galenic"
+            )
+        return Plan.model_validate(data)
+    except (ValueError, UnicodeDecodeError, ValidationError) as error:
+        raise PlanError(f"{path} is no plan of this version: {str(error)[:400]}") from error
+
+
+_UNITS = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+
+
+def parse_budget(text: str) -> Budget:
+    """`90s`, `10m`, `2h`, `40epochs` or `500steps`."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|m|min|h|epochs?|steps?)", text.strip().lower())
+    if match is None or float(match[1]) <= 0:
+        raise BudgetError(f"the budget {text!r}", allowed="such as 90s, 10m, 2h, 40epochs or 500steps")
+    amount, unit = float(match[1]), match[2]
+    if unit.startswith("epoch"):
+        return Budget(epochs=amount)
+    if unit.startswith("step"):
+        if not amount.is_integer():
+            raise BudgetError(f"the budget {text!r}", allowed="a whole number of steps")
+        return Budget(steps=int(amount))
+    return Budget(seconds=amount * _UNITS[unit])

@@ -1,0 +1,49 @@
+"""The processes of torchrun: who is first, whose share is what, and agreeing on a decision."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TypeVar
+
+import torch
+from torch import distributed
+
+T = TypeVar("T")
+
+
+def begin(device: torch.device) -> None:
+    """Join the group that torchrun set up; nothing to do in a process of its own."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not distributed.is_initialized():
+        distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+
+
+def end() -> None:
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
+
+
+def count() -> int:
+    return distributed.get_world_size() if distributed.is_initialized() else 1
+
+
+def own() -> int:
+    return distributed.get_rank() if distributed.is_initialized() else 0
+
+
+def first() -> bool:
+    return own() == 0
+
+
+def share(items: Sequence[T]) -> list[T]:
+    """This rank's items; shares differ by at most one."""
+    return list(items[own() :: count()])
+
+
+def agree(value: T) -> T:
+    """The first rank's value, in every rank."""
+    if count() == 1:
+        return value
+    held = [value]
+    distributed.broadcast_object_list(held, src=0)
+    return held[0]

@@ -1,0 +1,1 @@
+"""One file a file format, reading and writing side by side: files become galenic.values and nothing else."""

@@ -1,0 +1,1 @@
+"""Images and masks: pictures and volumes in, label maps out."""

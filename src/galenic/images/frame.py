@@ -1,0 +1,72 @@
+"""The frame of space: images and masks that share a grid are summarised, prepared, drawn and applied together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from galenic.core.contract import Budget, Field, Prepared, Settings, Summary, Values
+from galenic.core.errors import GeometryError
+from galenic.images import fingerprint
+from galenic.images.prepare import prepare_space, to_original
+from galenic.images.vary import Draw, apply_patch, draw_patch, settings_with_points
+from galenic.values import Image, Mask
+
+__all__ = ["SPACE", "Space", "to_original"]
+
+
+class Space:
+    """Kinds image and mask (and later instances)."""
+
+    name = "space"
+
+    def summarise(self, values: Values, fields: Sequence[Field]) -> Summary:
+        _same_space(values)
+        return fingerprint.summarise(values, fields)
+
+    def merge(self, one: Summary, other: Summary) -> Summary:
+        return fingerprint.merge(one, other)
+
+    def settle(self, summary: Summary, fields: Sequence[Field], budget: Budget) -> tuple[Settings, dict[str, str]]:
+        return fingerprint.settle(summary, fields, budget)
+
+    def prepare(self, values: Values, fields: Sequence[Field], settings: Settings) -> Prepared:  # noqa: ARG002
+        """On the network grid, with each mask's foreground points for the draw of patches."""
+        _same_space(values)
+        ready = prepare_space(values, settings)
+        return Prepared(settings_with_points(ready.arrays, settings["masks"]), ready.facts)
+
+    def draw(self, rng: np.random.Generator, prepared: Prepared, settings: Settings) -> Draw:
+        return draw_patch(rng, prepared, settings)
+
+    def apply(self, prepared: Prepared, draw: Draw, settings: Settings) -> Mapping[str, Tensor]:
+        return apply_patch(prepared, draw, settings)
+
+    def whole(self, prepared: Prepared, settings: Settings) -> Mapping[str, Tensor]:
+        """The middle patch, unvaried: what an explanation or a probe looks at."""
+        image = prepared.arrays[next(iter(settings["images"]))]
+        centre = tuple(size / 2 for size in image.shape[1:])
+        return apply_patch(prepared, Draw(centre=centre), settings)
+
+
+def _same_space(values: Mapping[str, Any]) -> None:
+    """All images and masks of a case lie on one grid, or GeometryError."""
+    found = [(name, value) for name, value in values.items() if isinstance(value, Image | Mask)]
+    for name, value in found[1:]:
+        first, lead = found[0]
+        if value.shape != lead.shape or not value.geometry.close_to(lead.geometry):
+            raise GeometryError(
+                f"{name} lies on another grid than {first}: shape {value.shape}, spacing "
+                f"{value.geometry.spacing_mm.round(4).tolist()}, origin {value.geometry.origin_mm.round(2).tolist()} "
+                f"against shape {lead.shape}, spacing {lead.geometry.spacing_mm.round(4).tolist()}, "
+                f"origin {lead.geometry.origin_mm.round(2).tolist()}",
+                allowed="one grid for all pictures and masks of a case",
+                todo="resample the mask onto its image (or take the mask drawn on this image) and run again",
+            )
+
+
+SPACE = Space()

@@ -1,0 +1,240 @@
+"""U-Net, planned from the data: plain or residual-encoder, 2D and 3D.
+
+Ronneberger, Fischer, Brox, MICCAI 2015; Çiçek et al., MICCAI 2016 (3D); the way depth, kernels and strides follow
+from patch and spacing, deep supervision and instance norm: Isensee et al., Nature Methods 18:203, 2021 (nnU-Net).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from galenic.core import registry
+from galenic.core.contract import Batch, Budget, Outputs, Prepared, Runner, Settings
+from galenic.core.network import Features, Loss, Network
+from galenic.core.task import Task
+from galenic.images.prepare import CT_AIR_HU
+from galenic.images.tile import infer_tiled
+
+
+Array = NDArray[Any]
+
+
+def stages(patch: list[int], spacing: list[float] | None, smallest: int = 4) -> tuple[list[list[int]], list[list[int]]]:
+    """Strides and kernels of each stage: an axis is halved while it stays >= `smallest` and isn't far thicker than
+    the finest one; an axis more than twice as thick keeps kernel 1 until the others have caught up."""
+    size, step = list(patch), list(spacing or [1.0] * len(patch))
+    strides, kernels = [[1] * len(patch)], []
+    while True:
+        finest = min(step)
+        kernels.append([1 if own > 2 * finest else 3 for own in step])
+        halve = [s // 2 >= smallest and s % 2 == 0 and own <= 2 * finest for s, own in zip(size, step, strict=True)]
+        if not any(halve) or len(strides) == 6:
+            return strides, kernels
+        stride = [2 if h else 1 for h in halve]
+        strides.append(stride)
+        size = [s // k for s, k in zip(size, stride, strict=True)]
+        step = [own * k for own, k in zip(step, stride, strict=True)]
+
+
+class _ConvNorm(nn.Sequential):
+    def __init__(self, dims: int, wide_in: int, wide: int, kernel: list[int], stride: list[int]) -> None:
+        conv, norm = ((nn.Conv2d, nn.InstanceNorm2d), (nn.Conv3d, nn.InstanceNorm3d))[dims == 3]
+        super().__init__(
+            conv(wide_in, wide, tuple(kernel), tuple(stride), tuple(k // 2 for k in kernel), bias=False),
+            norm(wide, affine=True, eps=1e-5),
+            nn.LeakyReLU(0.01, inplace=True),
+        )
+
+
+class _Residual(nn.Module):
+    """Two convolutions with a shortcut (He et al., CVPR 2016); the shortcut pools and projects where it must."""
+
+    def __init__(self, dims: int, wide_in: int, wide: int, kernel: list[int], stride: list[int]) -> None:
+        super().__init__()
+        conv, norm, pool = (
+            (nn.Conv2d, nn.InstanceNorm2d, nn.AvgPool2d), (nn.Conv3d, nn.InstanceNorm3d, nn.AvgPool3d)
+        )[dims == 3]  # fmt: skip
+        pad = tuple(k // 2 for k in kernel)
+        self.first = _ConvNorm(dims, wide_in, wide, kernel, stride)
+        self.second = nn.Sequential(conv(wide, wide, tuple(kernel), 1, pad, bias=False), norm(wide, affine=True))
+        short: list[nn.Module] = []
+        if max(stride) > 1:
+            short.append(pool(tuple(stride), tuple(stride)))
+        if wide_in != wide:
+            short += [conv(wide_in, wide, 1, bias=False), norm(wide, affine=True)]
+        self.short = nn.Sequential(*short)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.leaky_relu(self.second(self.first(x)) + self.short(x), 0.01)
+
+
+class UNetModule(Network):
+    """[batch, channels, *patch] to logits [batch, classes, *patch] of the one mask target."""
+
+    def __init__(self, task: Task, frames: Mapping[str, Settings], settings: Settings) -> None:
+        super().__init__(task, frames)
+        space = frames["space"]
+        dims = space["dims"]
+        widths, strides, kernels = settings["widths"], settings["strides"], settings["kernels"]
+        channels = sum(own["channels"] for own in space["images"].values())
+        classes = 1 + len(space["masks"][self.outputs[0]]["classes"])
+        self.supervised = settings["supervised"]  # how many resolutions have a head
+        self.down = nn.ModuleList()
+        wide = channels
+        for at, (own, stride, kernel) in enumerate(zip(widths, strides, kernels, strict=True)):
+            if settings["residual"] and at:
+                blocks: list[nn.Module] = [_Residual(dims, wide, own, kernel, stride)]
+                blocks += [_Residual(dims, own, own, kernel, [1] * dims) for _ in range(settings["blocks"][at] - 1)]
+            else:
+                blocks = [_ConvNorm(dims, wide, own, kernel, stride), _ConvNorm(dims, own, own, kernel, [1] * dims)]
+            self.down.append(nn.Sequential(*blocks))
+            wide = own
+        up = (nn.ConvTranspose2d, nn.ConvTranspose3d)[dims == 3]
+        conv = (nn.Conv2d, nn.Conv3d)[dims == 3]
+        self.up, self.join, self.heads = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
+        for at in range(len(widths) - 2, -1, -1):
+            stride = tuple(strides[at + 1])
+            self.up.append(up(widths[at + 1], widths[at], stride, stride, bias=False))
+            self.join.append(
+                nn.Sequential(
+                    _ConvNorm(dims, 2 * widths[at], widths[at], kernels[at], [1] * dims),
+                    _ConvNorm(dims, widths[at], widths[at], kernels[at], [1] * dims),
+                )
+            )
+            if at < self.supervised:
+                self.heads.append(conv(widths[at], classes, 1))
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d | nn.Conv3d | nn.ConvTranspose2d | nn.ConvTranspose3d):
+                nn.init.kaiming_normal_(module.weight, a=0.01)
+
+    def encode(self, embedded: Mapping[str, Tensor]) -> Features:
+        """Pooled features of the lowest stage; tokens are its positions."""
+        x = self._join_inputs([embedded[name] for name in self.inputs])
+        for stage in self.down:
+            x = stage(x)
+        tokens = x.flatten(2).transpose(1, 2)  # [batch, positions, width]
+        return Features(tokens.mean(dim=1), tokens)
+
+    @staticmethod
+    def _join_inputs(images: list[Tensor]) -> Tensor:
+        return images[0] if len(images) == 1 else torch.cat(images, dim=1)
+
+    def resolutions(self, *images: Tensor) -> list[Tensor]:
+        """Logits at each supervised resolution, finest first."""
+        x = self._join_inputs(list(images))
+        kept = []
+        for stage in self.down:
+            x = stage(x)
+            kept.append(x)
+        found: list[Tensor] = []
+        first = len(self.up) - len(self.heads)
+        for at, (up, join) in enumerate(zip(self.up, self.join, strict=True)):
+            x = join(torch.cat([up(x), kept[-2 - at]], dim=1))
+            if at >= first and (self.training or at == len(self.up) - 1):
+                found.append(self.heads[at - first](x))
+        return found[::-1]
+
+    def forward(self, *images: Tensor) -> tuple[Tensor, ...]:
+        return (self.resolutions(*images)[0],)
+
+    def losses(self, batch: Batch, progress: float) -> dict[str, Loss]:  # noqa: ARG002
+        """Dice + cross-entropy at each supervised resolution, halved weight a halving of resolution."""
+        field = self.task.targets[0]
+        kind = registry.target(field)
+        truth = batch.values[field.name]
+        outputs = self.resolutions(*(batch.values[name] for name in self.inputs))
+        weights = [0.5**at for at in range(len(outputs))]
+        total: Tensor | None = None
+        for weight, output in zip(weights, outputs, strict=True):
+            label = truth
+            if output.shape[2:] != truth.shape[1:]:
+                label = functional.interpolate(truth[:, None].float(), output.shape[2:], mode="nearest-exact")[:, 0]
+                label = label.to(truth.dtype)
+            loss = kind.loss(output.float(), label, field, self.frames["space"]) * (weight / sum(weights))
+            total = loss if total is None else total + loss
+        assert total is not None
+        return {field.name: Loss(total)}
+
+
+class UNet:
+    """The plug: one mask target from images on one grid."""
+
+    name = "unet"
+    default = True
+
+    def fits(self, task: Task) -> str:
+        if [field.kind for field in task.targets] != ["mask"]:
+            return "it learns exactly one mask"
+        if any(field.kind != "image" for field in task.inputs):
+            return "its inputs are images"
+        return ""
+
+    def plan(self, task: Task, frames: Mapping[str, Settings], budget: Budget) -> tuple[Settings, dict[str, str]]:  # noqa: ARG002
+        space = frames["space"]
+        dims, patch = space["dims"], space["patch"]
+        strides, kernels = stages(patch, space["spacing_mm"])
+        seconds = budget.seconds if budget.seconds is not None else 1800.0
+        base, most = (16, 320) if dims == 3 or seconds < 1200 else (32, 512)
+        if dims == 3:
+            strides, kernels = strides[: (4 if seconds < 7200 else 6)], kernels[: (4 if seconds < 7200 else 6)]
+        widths = [min(most, base * 2**at) for at in range(len(strides))]
+        settings: dict[str, Any] = {
+            "widths": widths, "strides": strides, "kernels": kernels, "residual": False,
+            "blocks": [1, *[2] * (len(widths) - 1)], "supervised": max(1, min(3, len(widths) - 2)),
+            "batch": 2 if dims == 3 else 4, "learning_rate": 2e-3, "weight_decay": 1e-2, "optimizer": "adamw",
+            "overlap": 0.25,
+        }  # fmt: skip
+        reasons = {
+            "network.depth": f"{len(widths)} stages: patch {patch} halved while an axis stays at 4 or more",
+            "network.width": f"{base} features first: many small steps beat few large ones in {budget.text}",
+            "network.batch": "small batches take more steps in the same time; instance norm does not mind",
+            "network.loss": "Dice + cross-entropy, deep supervision with halved weights",
+        }
+        return settings, reasons
+
+    def build(self, task: Task, frames: Mapping[str, Settings], settings: Settings) -> Network:
+        return UNetModule(task, frames, settings)
+
+    def shapes(self, frames: Mapping[str, Settings], settings: Settings) -> list[tuple[int, ...]]:  # noqa: ARG002
+        space = frames["space"]
+        return [(1, own["channels"], *space["patch"]) for own in space["images"].values()]
+
+    def infer(self, run: Runner, prepared: Prepared, frames: Mapping[str, Settings], settings: Settings) -> Outputs:
+        return infer_mask(run, prepared, frames, settings)
+
+
+def infer_mask(run: Runner, prepared: Prepared, frames: Mapping[str, Settings], settings: Settings) -> Outputs:
+    """Class probabilities [classes, *space] of the one mask target, by tiles of the planned patch."""
+    space = frames["space"]
+    target = next(iter(space["masks"]))
+    volumes = [prepared.arrays[name] for name in space["images"]]
+    edges = np.cumsum([len(volume) for volume in volumes])[:-1]
+    classes = 1 + len(space["masks"][target]["classes"])
+
+    def joined(tile: Array) -> tuple[Array, ...]:
+        return run(*np.split(tile, edges, axis=1))
+
+    return {
+        target: infer_tiled(
+            joined, np.concatenate(volumes), space["patch"], classes=classes, overlap=settings["overlap"],
+            mirror=tuple(settings.get("mirror", ())), air=_air(space),
+        )
+    }  # fmt: skip
+
+
+def _air(space: Settings) -> list[float] | None:
+    """The value of air after preparation, below which a tile need not be computed: CT alone knows it."""
+    ways = [own["normalise"] for own in space["images"].values()]
+    if space["crop"] != "body" or any(way["way"] != "percentile" or way["low"] > CT_AIR_HU for way in ways):
+        return None
+    return [(way["low"] - way["mean"]) / way["sd"] + 1e-4 for way in ways]
+
+
+UNET = UNet()

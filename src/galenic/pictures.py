@@ -1,0 +1,107 @@
+"""Pictures of cases for the report, made while the data are at hand and kept under private/."""
+
+from __future__ import annotations
+
+import json
+import math
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from galenic.catalog import load as load_entry
+from galenic.core import bundle, registry
+from galenic.core.cases import Cases
+from galenic.core.errors import MissingExtra
+from galenic.core.files import write_json
+from galenic.core.model import Model
+from galenic.core.ready import Ready
+from galenic.core.split import ONE_SUBJECT
+from galenic.report.content import Content, Picture
+
+KEPT = "pictures.json"
+
+
+def keep(model: Model, cases: Cases, rows: Sequence[int], ready: Ready) -> None:
+    """Draw the best, two median and the worst two test cases of the first target that can be drawn."""
+    drawn: list[dict[str, str]] = []
+    for one in model.task.targets:
+        draw = getattr(registry.target(one), "show", None)
+        if draw is None:
+            continue
+        values = _values(model.folder, one.name, registry.target(one).main_score)
+        for title, at in _picked(values):
+            drawn += _draw(model, cases, rows[at], ready, one.name, f"{title}: {values[at]:.3f}")
+    write_json(model.folder / bundle.PRIVATE / KEPT, drawn)
+
+
+def _values(folder: Path, target: str, score: str) -> list[float]:
+    """The main score of each test case (mean over its classes), NaN where undefined."""
+    found = []
+    for line in (folder / bundle.PRIVATE / "test.jsonl").read_text(encoding="utf-8").splitlines():
+        own = json.loads(line)["judged"].get(target, {}).get("model", {})
+        known = [value[score] for value in _records(own) if isinstance(value.get(score), int | float)]
+        found.append(float(np.mean(known)) if known else math.nan)
+    return found
+
+
+def _records(judged: Any) -> list[dict[str, Any]]:
+    """Every dictionary in a judged record, itself included, however deep its classes lie."""
+    if not isinstance(judged, dict):
+        return []
+    return [judged, *(inner for value in judged.values() for inner in _records(value))]
+
+
+def _picked(values: Sequence[float]) -> list[tuple[str, int]]:
+    order = [int(at) for at in np.argsort(values) if not math.isnan(values[at])]
+    if not order:
+        return []
+    middle = len(order) // 2
+    wanted = [("worst", order[0]), ("second worst", order[min(1, len(order) - 1)]), ("median", order[middle]),
+              ("best", order[-1])]  # fmt: skip
+    return list({at: (title, at) for title, at in reversed(wanted)}.values())[::-1]
+
+
+def _draw(model: Model, cases: Cases, row: int, ready: Ready, target: str, title: str) -> list[dict[str, str]]:
+    field = model.task.field(target)
+    values = cases.values(row)
+    answer = model.answer(ready[row])[target]
+    first = next((values[one.name] for one in model.task.inputs if one.kind == "image"), None)
+    if first is None:
+        return []
+    show = registry.target(field).show  # type: ignore[attr-defined]
+    try:
+        svg = show(first, values[target], answer.value)
+    except MissingExtra:
+        return []
+    return [{"title": f"{title} ({cases.ids[row]})", "caption": "true and predicted outline", "svg": svg}]
+
+
+def content_of(folder: Path, *, smoke: bool = False) -> Content:
+    """What the report of a model folder is made of, read from its files."""
+    task = tomllib.loads((folder / "task.toml").read_text(encoding="utf-8"))
+    plan, metrics = _json(folder / "plan.json"), _json(folder / "metrics.json")
+    provenance = _json(folder / bundle.PRIVATE / "provenance.json") or _json(folder / "provenance.json")
+    lines = []
+    history = folder / "history.jsonl"
+    if history.is_file():
+        lines = [json.loads(line) for line in history.read_text(encoding="utf-8").splitlines() if line]
+    kept = _json(folder / bundle.PRIVATE / KEPT) or []
+    data: dict[str, Any] = {
+        "cases": provenance.get("counts", {}), "patients": bool(provenance.get("patients_known")),
+        "split": provenance.get("split", ""),
+    }  # fmt: skip
+    if task.get("data"):
+        entry = load_entry(task["data"])
+        data |= {"set": entry.title, "licence": entry.licence, "citation": entry.citation}
+    red = [ONE_SUBJECT] if task.get("within_one_subject") else []
+    return Content(
+        task=task, plan=plan, metrics=metrics, history=lines, provenance=provenance,
+        pictures=[Picture(**one) for one in kept], data=data, red=red, smoke=smoke,
+    )  # fmt: skip
+
+
+def _json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}

@@ -1,0 +1,186 @@
+"""Where cases come from: a shipped task on a catalogued set, a TOML file, a table, a known folder, files to predict."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+
+import pandas as pd
+
+from galenic.catalog import tables
+from galenic.core import registry
+from galenic.core.cases import ROLES, Cases, case_name, open_cases, read_table
+from galenic.core.contract import Field
+from galenic.core.errors import InputError, MissingFile, TaskError
+from galenic.core.task import Task, load_task, parse_field
+
+SHIPPED = Path(str(files("galenic"))) / "tasks"
+_TABLES = (".csv", ".tsv", ".parquet")
+
+
+@dataclass(frozen=True)
+class Found:
+    """A task with its table of cases; relative paths in the table are below `root`."""
+
+    task: Task
+    table: pd.DataFrame
+    root: Path
+    split: Path | None = None
+    warnings: list[str] = field(default_factory=list)
+
+
+def shipped() -> list[str]:
+    """Names of the shipped tasks."""
+    return sorted(path.stem for path in SHIPPED.glob("*.toml"))
+
+
+def find(what: str | Path, inputs: Sequence[str] = (), targets: Sequence[str] = ()) -> Found:
+    """The task and table that `what` means; the errors say what was looked for."""
+    path = Path(what)
+    if str(what) in shipped():
+        return of_task(_with_fields(load_task(SHIPPED / f"{what}.toml"), inputs, targets))
+    if path.suffix == ".toml":
+        return of_task(_with_fields(load_task(path), inputs, targets), path.resolve().parent)
+    if path.suffix.lower() in _TABLES:
+        table = read_table(path)
+        return Found(_inferred(path.stem, table, inputs, targets), table, path.resolve().parent)
+    if path.is_dir():
+        return of_folder(path, inputs, targets)
+    raise MissingFile(
+        f"{what} is neither a shipped task nor a file or folder",
+        allowed=f"a table of cases (CSV, TSV, Parquet), a folder, a task file (.toml), or one of {', '.join(shipped())}",
+        todo="check the name; galenic data list shows the public sets",
+    )
+
+
+def of_task(task: Task, root: Path | None = None) -> Found:
+    """The cases that a task names: of a catalogued set in the cache, or its own table."""
+    split = None
+    if task.data is not None:
+        table = tables.cases(task.data)
+        split = tables.split_path(task.split) if task.split else None
+        return Found(task, table, Path.cwd(), split)
+    if task.table is None:
+        raise TaskError(
+            f"the task {task.name} names neither `data` nor `table`", todo="name a table of cases in the task"
+        )
+    base = root or Path.cwd()
+    path = base / task.table
+    split = base / task.split if task.split else None
+    return Found(task, read_cases(path), path.resolve().parent, split)
+
+
+def read_cases(path: Path) -> pd.DataFrame:
+    """A table of cases from a file, or from a folder of known layout."""
+    if path.is_dir():
+        return of_folder(path, (), ()).table
+    return read_table(path)
+
+
+def of_folder(path: Path, inputs: Sequence[str], targets: Sequence[str]) -> Found:
+    """A folder of known layout as a table of cases, by whichever registered layout recognises it."""
+    for name in registry.names("layouts"):
+        layout = registry.get("layouts", name)
+        if layout.recognises(path):
+            table, task = layout.read(path)
+            return Found(_with_fields(task, inputs, targets), table, path.resolve(), None, list(layout.warnings(path)))
+    raise InputError(
+        f"the folder {path} has no layout that is known here",
+        allowed="nnU-Net's imagesTr and labelsTr, or a folder a class with pictures in each",
+        todo="write a table of cases (cases.csv) that names image and mask of each case",
+    )
+
+
+def _with_fields(task: Task, inputs: Sequence[str], targets: Sequence[str]) -> Task:
+    update: dict[str, list[Field]] = {}
+    if inputs:
+        update["inputs"] = [_field(text) for text in inputs]
+    if targets:
+        update["targets"] = [_field(text) for text in targets]
+    return task.model_copy(update=update) if update else task
+
+
+def _field(text: str) -> Field:
+    column, kind = parse_field(text)
+    return Field(name=column, kind=kind, columns=[column])
+
+
+def _inferred(name: str, table: pd.DataFrame, inputs: Sequence[str], targets: Sequence[str]) -> Task:
+    """A task for a bare table: targets must be named; inputs are guessed where they are not."""
+    if not targets:
+        raise TaskError(
+            f"the table {name} comes with no target",
+            allowed="--target COLUMN:KIND, kinds: " + ", ".join(k for k in registry.names("kinds")),
+            todo="name what is to be learnt, for example --target mask:mask",
+        )
+    goals = [_field(text) for text in targets]
+    given = [_field(text) for text in inputs] or _guess(table, {column for one in goals for column in one.columns})
+    return Task(name=name, inputs=given, targets=goals)
+
+
+def _guess(table: pd.DataFrame, used: set[str]) -> list[Field]:
+    """Input fields of the columns that are neither targets nor roles: pictures by their endings, numbers, categories."""
+    pictures, numbers, categories = [], [], []
+    for column in table.columns:
+        if column in used or column in ROLES:
+            continue
+        values = table[column].dropna()
+        if pd.api.types.is_bool_dtype(values):
+            categories.append(column)
+        elif pd.api.types.is_numeric_dtype(values):
+            numbers.append(column)
+        elif len(values) and _looks_like_picture(str(values.iloc[0])):
+            pictures.append(column)
+        elif 1 < values.nunique() <= min(30, max(2, len(values) // 4)):
+            categories.append(column)
+    if pictures:
+        return [Field(name=column, kind="image", columns=[column]) for column in pictures]
+    fields = [Field(name=column, kind="category", columns=[column]) for column in categories]
+    if numbers:
+        fields.insert(0, Field(name="numbers", kind="number", columns=list(numbers)))
+    if not fields:
+        raise TaskError("no column of the table can serve as input", todo="name one with --input COLUMN:KIND")
+    return fields
+
+
+_PICTURES = (".nii", ".nii.gz", ".nrrd", ".mha", ".mhd", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm")
+
+
+def _looks_like_picture(text: str) -> bool:
+    return text.lower().endswith(_PICTURES)
+
+
+def to_predict(task: Task, inputs: Sequence[Path]) -> Cases:
+    """Cases without truths: rows of one table, or a case for each file, series folder or file in a folder."""
+    if len(inputs) == 1 and inputs[0].suffix.lower() in _TABLES:
+        table = read_table(inputs[0])
+        return open_cases(table, inputs[0].resolve().parent, task, with_targets=False)
+    files_in = [one for one in task.inputs if registry.kind(one.kind).from_file]
+    if len(task.inputs) != 1 or not files_in or len(files_in[0].columns) != 1:
+        raise InputError(
+            f"the task {task.name} takes {', '.join(one.name for one in task.inputs)} for a case",
+            allowed="one table of cases with the columns of these fields",
+            todo="put the cases into a CSV file and give that",
+        )
+    kind = registry.kind(files_in[0].kind)
+    paths = [path for one in inputs for path in _expand(kind, one)]
+    column = files_in[0].columns[0]
+    table = pd.DataFrame({"id": _names(paths), column: [str(path.resolve()) for path in paths]})
+    return open_cases(table, Path.cwd(), task, with_targets=False)
+
+
+def _expand(kind: object, path: Path) -> list[Path]:
+    if not path.exists():
+        raise MissingFile(f"no file or folder {path}")
+    expand = getattr(kind, "expand", None)
+    found = expand(path) if expand is not None else [path]
+    if not found:
+        raise InputError(f"{path} holds nothing that can be read", allowed=", ".join(_PICTURES) + " or a DICOM folder")
+    return list(found)
+
+
+def _names(paths: Sequence[Path]) -> list[str]:
+    names = [case_name(path) for path in paths]
+    return [name if names.count(name) == 1 else f"{name}-{at:03d}" for at, name in enumerate(names)]

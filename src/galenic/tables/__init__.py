@@ -1,0 +1,1 @@
+"""Plain columns: numbers and categories of one row a case."""

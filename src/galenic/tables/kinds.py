@@ -1,0 +1,255 @@
+"""The kinds number and category: the door of this room."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from galenic.core import calibrate
+from galenic.core.contract import Answer, Definition, Field, Judged, Prepared, Settings, Values
+from galenic.core.errors import TaskError
+from galenic.core.files import write_text
+from galenic.tables import measure
+from galenic.tables.read import CategorySource, NumberSource, label_of, open_labels, open_numbers
+
+PARITY = 0.005
+_ROUNDING = 1e-9
+
+
+class Number:
+    """Numbers of one column or several; a column name may hold `*` for any text. An input only."""
+
+    name = "number"
+    frame = "row"
+    from_file = False
+
+    def check(self, field: Field) -> Field:
+        """The field as it is; TaskError for an option, no column, or a pattern that would take in every column."""
+        _refuse_options(field, allowed=())
+        if not field.columns:
+            raise TaskError(f"the number field {field.name!r} names no column")
+        if any(not column.strip("*") for column in field.columns):
+            raise TaskError(
+                f"the number field {field.name!r} takes in every column, the target too",
+                allowed="column names, or patterns such as gene_*",
+            )
+        return field
+
+    def open(self, field: Field, table: pd.DataFrame, root: Path) -> NumberSource:  # noqa: ARG002 - names no file
+        """Index the columns; TableError names a column that is not there, or the row and value that is no number."""
+        return open_numbers(field, table)
+
+    def features(self, array: NDArray[Any], field: Field, settings: Settings) -> NDArray[Any]:  # noqa: ARG002
+        """(n,) z-scores of a prepared array (2n,), NaN where missing."""
+        z, present = np.split(np.asarray(array, dtype=np.float64), 2)
+        return np.where(present > 0, z, np.nan)
+
+    def group(self, value: Any) -> str | None:  # noqa: ARG002 - a number ties no cases together
+        return None
+
+
+class Category:
+    """One label of few. An input, or a target of two classes or more.
+
+    Options: `labels` (all labels in their order; by default those of the training part, sorted), `positive` (the
+    class that sensitivity and specificity are of; by default the last of two), `max_error` (answers so unsure that
+    they would be wrong more often than this share are refused).
+    """
+
+    name = "category"
+    frame = "row"
+    from_file = False
+    definitions: Mapping[str, Definition] = measure.DEFINITIONS
+    main_score = "auroc"
+    baselines = ("prior", "logistic", "boosting")
+    calibrates = True
+
+    def check(self, field: Field) -> Field:
+        """The field with its labels as text; TaskError for a wrong option or more than one column."""
+        _refuse_options(field, allowed=("labels", "positive", "max_error"))
+        if len(field.columns) != 1 or "*" in field.columns[0]:
+            raise TaskError(f"{field.columns} as the columns of the category {field.name!r}", allowed="one column name")
+        options = {name: value for name, value in field.options.items() if value is not None}
+        if "labels" in options:
+            options["labels"] = _labels(field, options["labels"])
+        if "positive" in options:
+            options["positive"] = label_of(options["positive"])
+            if options["positive"] not in options.get("labels", [options["positive"]]):
+                raise TaskError(
+                    f"the positive class {options['positive']!r} of {field.name!r}",
+                    allowed=", ".join(options["labels"]),
+                )
+        limit = options.get("max_error", 0.5)
+        if isinstance(limit, bool) or not isinstance(limit, float) or not 0 < limit < 1:
+            raise TaskError(
+                f"max_error {limit!r} of {field.name!r}", allowed="a number above 0 and below 1, such as 0.05"
+            )
+        return field.model_copy(update={"options": options})
+
+    def open(self, field: Field, table: pd.DataFrame, root: Path) -> CategorySource:  # noqa: ARG002 - names no file
+        """Index the column; TableError where it is not there, ValueProblem for a target's label not among `labels`."""
+        return open_labels(field, table)
+
+    def features(self, array: NDArray[Any], field: Field, settings: Settings) -> NDArray[Any]:  # noqa: ARG002
+        """(labels + 1,) the one-hot array itself."""
+        return np.asarray(array, dtype=np.float64)
+
+    def group(self, value: Any) -> str | None:  # noqa: ARG002 - a label ties no cases together
+        return None
+
+    def head(self, field: Field, width: int, settings: Settings) -> nn.Module:
+        """Features (batch, width) to logits (batch, labels)."""
+        return nn.Linear(width, len(_known(field, settings)))
+
+    def loss(self, output: Tensor, truth: Tensor, field: Field, settings: Settings) -> Tensor:  # noqa: ARG002
+        """Cross-entropy (batch,) of logits (batch, labels) and class indices (batch,); 0 where the index is -1."""
+        return functional.cross_entropy(output.float(), truth.long(), reduction="none", ignore_index=-1)
+
+    def calibrate(self, outputs: Sequence[Any], truths: Sequence[Any], field: Field, settings: Settings) -> Settings:
+        """Temperature or isotonic, the sets' thresholds at 90 %, and the floor of confidence, as `core.calibrate` says.
+
+        JSON {"way", ..., "thresholds": [labels], "coverage": 0.9, "cases": n, "note": ...}; only a note without truths.
+        """
+        labels = _known(field, settings)
+        pairs = [
+            (output, labels.index(truth)) for output, truth in zip(outputs, truths, strict=True) if truth in labels
+        ]
+        if not pairs:
+            return {"note": "no calibration case with a known label: probabilities as they are, no sets"}
+        logits = np.stack([np.asarray(output, dtype=np.float64) for output, _ in pairs])
+        truth = np.array([index for _, index in pairs])
+        fitted = calibrate.fit(logits, truth)
+        p = calibrate.apply(fitted, logits)
+        thresholds, note = calibrate.fit_thresholds(p, truth, names=labels)
+        fitted |= {"thresholds": thresholds, "coverage": calibrate.COVERAGE, "cases": len(pairs), "note": note}
+        if "max_error" in field.options:
+            limit = field.options["max_error"]
+            floor = calibrate.confidence_floor(p.max(axis=1), p.argmax(axis=1) == truth, limit)
+            fitted["floor"] = 1.0 if floor is None else floor
+            if floor is None:
+                fitted["note"] = (
+                    f"{note}; no confidence keeps errors under {limit:g}: only certainty is answered".strip("; ")
+                )
+        return fitted
+
+    def choose(self, answers: Sequence[Answer], truths: Sequence[Any], field: Field) -> Settings:  # noqa: ARG002
+        """Nothing to clean up."""
+        return {}
+
+    def answer(self, output: Any, prepared: Prepared, field: Field, settings: Settings, fitted: Settings) -> Answer:
+        """Probabilities, the most probable label and the set; or a refusal.
+
+        Refused are a case whose inputs are all missing, one with a number over 50 sd from the training mean and over
+        10 training ranges beyond it, and, with `max_error`, one too unsure. An empty set (the case is like none of the
+        calibration cases) is answered with the most probable label alone and the fact "atypical".
+        """
+        labels = _known(field, settings)
+        facts: dict[str, Any] = {"labels": list(labels)}
+        logits = np.asarray(output, dtype=np.float64).reshape(1, -1)
+        reason = _unfit(prepared, settings)
+        if not reason and not np.isfinite(logits).all():
+            reason = "the model's output is not finite"
+        if reason:
+            return Answer(None, facts=facts, refused=reason)
+        p = calibrate.apply(fitted, logits)[0]
+        best = int(p.argmax())
+        if p[best] < fitted.get("floor", 0.0) - _ROUNDING:
+            reason = f"not sure enough: {labels[best]} at {p[best]:.2f}, answered from {fitted['floor']:.2f} on"
+            return Answer(None, facts=facts, refused=reason)
+        among = calibrate.members(p, fitted["thresholds"]) if "thresholds" in fitted else []
+        if "thresholds" in fitted and not among:
+            facts["atypical"], among = True, [best]
+        return Answer(
+            labels[best],
+            among=tuple(labels[number] for number in among),
+            probabilities={label: float(value) for label, value in zip(labels, p, strict=True)},
+            facts=facts,
+        )
+
+    def judge(self, answer: Answer, truth: Any, field: Field) -> Judged:
+        """What `measure.scores` needs of one case."""
+        labels = list(answer.facts["labels"])
+        positive = field.options.get("positive", labels[1] if len(labels) == 2 else None)
+        return {
+            "labels": labels,
+            "positive": labels.index(positive) if positive in labels else -1,
+            "p": [answer.probabilities[label] for label in labels] if answer.refused is None else [],
+            "truth": labels.index(truth) if truth in labels else -1,
+            "among": [labels.index(label) for label in answer.among],
+        }
+
+    def scores(self, judged: Sequence[Judged], field: Field) -> dict[str, dict[str, float]]:  # noqa: ARG002
+        """See `measure.scores`; NaN where undefined."""
+        return measure.scores(judged)
+
+    def agree(self, ours: Any, reference: Any) -> tuple[float, bool]:
+        """The largest difference of a probability, and whether it is within 0.005."""
+        one, other = (
+            calibrate.apply({}, np.asarray(raw, dtype=np.float64).reshape(1, -1)) for raw in (ours, reference)
+        )
+        gap = float(np.abs(one - other).max())
+        return gap, gap <= PARITY
+
+    def write(self, answer: Answer, values: Values, path: Path, *, form: str) -> list[Path]:
+        """A CSV of a header and one row: id, answer, set, refused, then p(label) a label.
+
+        The id is values["id"] where given, else the name of `path`, which gets the ending .csv.
+        """
+        if form not in ("auto", "csv"):
+            raise TaskError(f"the form {form!r} for a category", allowed="auto, csv")
+        file = path if path.suffix == ".csv" else path.with_name(path.name + ".csv")
+        labels = list(answer.facts.get("labels", answer.probabilities))
+        case = values.get("id") or file.name.removesuffix(".csv")
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(["id", "answer", "set", "refused", *(f"p({label})" for label in labels)])
+        chances = [f"{answer.probabilities[label]:.6g}" if label in answer.probabilities else "" for label in labels]
+        writer.writerow([case, answer.value or "", " ".join(answer.among), answer.refused or "", *chances])
+        write_text(file, text.getvalue())
+        return [file]
+
+
+def _known(field: Field, settings: Settings) -> list[str]:
+    labels: list[str] = settings["categories"][field.name]["labels"]
+    return labels
+
+
+def _unfit(prepared: Prepared, settings: Settings) -> str:
+    """Why this case can't be judged, or ""."""
+    row = prepared.facts.get("row")
+    if row is None or not row["of"]:
+        return ""
+    if row["far"]:
+        more = f" (and {len(row['far']) - 1} more)" if len(row["far"]) > 1 else ""
+        return f"far outside what was learnt from: {row['far'][0]}{more}"
+    others = prepared.arrays.keys() - settings["numbers"].keys() - settings["categories"].keys()
+    return "every input is missing" if not row["seen"] and not others else ""
+
+
+def _refuse_options(field: Field, *, allowed: Sequence[str]) -> None:
+    unknown = sorted(field.options.keys() - set(allowed))
+    if unknown:
+        raise TaskError(
+            f"the options {', '.join(unknown)} of the {field.kind} {field.name!r}", allowed=", ".join(allowed) or "none"
+        )
+
+
+def _labels(field: Field, given: Any) -> list[str]:
+    labels = [label_of(one) for one in given] if isinstance(given, list) else []
+    named = [label for label in labels if label is not None]
+    if len(named) < 2 or len(named) != len(labels) or len(set(named)) != len(named):
+        raise TaskError(f"the labels {given!r} of {field.name!r}", allowed="a list of two different labels or more")
+    return named
+
+
+NUMBER = Number()
+CATEGORY = Category()

@@ -1,0 +1,97 @@
+"""Bounded, mergeable pieces of a column of numbers: moments and a histogram from which a median can be read.
+
+Moments merge by Chan, Golub and LeVeque (1979): count, mean and sum of squares about the mean, which, unlike plain
+sums of squares, keep their digits where the mean is large beside the spread. The histogram is a DDSketch (Masson,
+Rim and Lee, VLDB 2019): its bins are fixed beforehand, so that merging is adding and the order of merging is of no
+account; a quantile read from it is within 0.5 % of the true one, for sizes from 1e-12 to 1e12.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TypedDict
+
+_ACCURACY = 0.005
+_GAMMA = (1 + _ACCURACY) / (1 - _ACCURACY)
+_SMALLEST, _LARGEST = 1e-12, 1e12
+_SHIFT = 1 - math.ceil(math.log(_SMALLEST, _GAMMA))
+
+
+class Sketch(TypedDict):
+    """JSON; `bins` maps a bin (0 for zero, the sign of the value, the size rising) to its count: 11,056 at most."""
+
+    count: int
+    missing: int
+    mean: float
+    m2: float
+    low: float
+    high: float
+    bins: dict[str, int]
+
+
+def of(value: float) -> Sketch:
+    """The sketch of one value; NaN counts as missing."""
+    if math.isnan(value):
+        return {"count": 0, "missing": 1, "mean": 0.0, "m2": 0.0, "low": 0.0, "high": 0.0, "bins": {}}
+    return {
+        "count": 1, "missing": 0, "mean": value, "m2": 0.0, "low": value, "high": value, "bins": {str(_bin(value)): 1},
+    }  # fmt: skip
+
+
+def merge(one: Sketch, other: Sketch) -> Sketch:
+    """The sketch of the cases of both."""
+    missing = one["missing"] + other["missing"]
+    if not one["count"] or not other["count"]:
+        full = one if one["count"] else other
+        return {**full, "missing": missing, "bins": dict(full["bins"])}
+    count = one["count"] + other["count"]
+    gap = other["mean"] - one["mean"]
+    less, more = sorted((one["bins"], other["bins"]), key=len)
+    bins = dict(more)
+    for place, number in less.items():
+        bins[place] = bins.get(place, 0) + number
+    low, high = min(one["low"], other["low"]), max(one["high"], other["high"])
+    return {
+        "count": count,
+        "missing": missing,
+        "mean": min(max((one["mean"] * one["count"] + other["mean"] * other["count"]) / count, low), high),
+        "m2": one["m2"] + other["m2"] + gap * gap * one["count"] * other["count"] / count,
+        "low": low,
+        "high": high,
+        "bins": bins,
+    }
+
+
+def sd(sketch: Sketch) -> float:
+    """Standard deviation of the population (divided by n); exactly 0 where all values are the same."""
+    if not sketch["count"] or sketch["low"] == sketch["high"]:
+        return 0.0
+    return math.sqrt(sketch["m2"] / sketch["count"])
+
+
+def median(sketch: Sketch) -> float:
+    """The median, within 0.5 % of the middle values; 0 where there is no value."""
+    count = sketch["count"]
+    if not count:
+        return 0.0
+    middle = (_ranked(sketch, (count - 1) // 2) + _ranked(sketch, count // 2)) / 2
+    return min(max(middle, sketch["low"]), sketch["high"])
+
+
+def _bin(value: float) -> int:
+    size = min(abs(value), _LARGEST)
+    if size < _SMALLEST:
+        return 0
+    return int(math.copysign(math.ceil(math.log(size, _GAMMA)) + _SHIFT, value))
+
+
+def _ranked(sketch: Sketch, rank: int) -> float:
+    """The value that stands at `rank`, counted from 0, in rising order."""
+    passed = 0
+    for place in sorted(int(name) for name in sketch["bins"]):
+        passed += sketch["bins"][str(place)]
+        if passed > rank:
+            break
+    if place == 0:
+        return 0.0
+    return math.copysign(2 * _GAMMA ** (abs(place) - _SHIFT) / (_GAMMA + 1), place)
