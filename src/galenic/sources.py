@@ -50,7 +50,7 @@ def find(what: str | Path, inputs: Sequence[str] = (), targets: Sequence[str] = 
         return of_folder(path, inputs, targets)
     raise MissingFile(
         f"{what} is neither a shipped task nor a file or folder",
-        allowed=f"a table of cases (CSV, TSV, Parquet), a folder, a task file (.toml), or one of {', '.join(shipped())}",
+        allowed=f"a table of cases (CSV, TSV, Parquet), a folder, a TOML task, or one of {', '.join(shipped())}",
         todo="check the name; galenic data list shows the public sets",
     )
 
@@ -121,7 +121,7 @@ def _inferred(name: str, table: pd.DataFrame, inputs: Sequence[str], targets: Se
 
 
 def _guess(table: pd.DataFrame, used: set[str]) -> list[Field]:
-    """Input fields of the columns that are neither targets nor roles: pictures by their endings, numbers, categories."""
+    """Input fields of the columns that are neither targets nor roles: pictures by ending, numbers, categories."""
     pictures, numbers, categories = [], [], []
     for column in table.columns:
         if column in used or column in ROLES:

@@ -49,7 +49,7 @@ class Written:
     answer: Answer | None = None
 
 
-def train(
+def train(  # noqa: PLR0913 - the options of the command
     what: str | Path, *, inputs: Sequence[str] = (), targets: Sequence[str] = (), network: str | None = None,
     budget: str = "10m", split: Path | None = None, folds: int = 0, start_from: Path | None = None,
     plan: Path | None = None, seed: int = 0, device: str = "auto", out: Path | str, resume: bool = False,
@@ -86,16 +86,19 @@ def train(
 
 
 def _check_out(out: Path, *, resume: bool) -> None:
-    if (out / "provenance.json").is_file() or (out.is_dir() and any(out.iterdir()) and not (out / "task.toml").is_file()):
+    if not out.is_dir() or not any(out.iterdir()):
+        return
+    finished = (out / "provenance.json").is_file()
+    if finished or not (out / "task.toml").is_file():
         raise InputError(
-            f"{out} exists and is " + ("a finished model" if (out / "provenance.json").is_file() else "not empty"),
+            f"{out} exists and is {'a finished model' if finished else 'not empty'}",
             todo="name another folder with -o, or remove this one",
         )
-    if out.is_dir() and any(out.iterdir()) and not resume and (out / "checkpoint.safetensors").is_file():
+    if not resume and (out / "checkpoint.safetensors").is_file():
         raise InputError(f"{out} holds a training that was interrupted", todo="add --resume, or name another folder")
 
 
-def check(
+def check(  # noqa: PLR0913 - the options of the command
     what: str | Path, *, inputs: Sequence[str] = (), targets: Sequence[str] = (), network: str | None = None,
     budget: str = "10m", split: Path | None = None, folds: int = 0, seed: int = 0, device: str = "auto",
     progress: Progress | None = None,
@@ -234,7 +237,7 @@ def demo(out: Path | str, *, progress: Progress | None = None) -> Path:
     """The main job on real data that ships inside dependencies; the path of the joint report."""
     from galenic import demonstration
 
-    return demonstration.run(Path(out), progress or Silent())
+    return Path(demonstration.run(Path(out), progress or Silent()))
 
 
 def read_metrics(folder: Path) -> dict[str, Any]:

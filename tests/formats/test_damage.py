@@ -79,7 +79,7 @@ def test_whole_samples_are_read(name, whole, tmp_path):
 @pytest.mark.parametrize("name", SAMPLES)
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_flipped_bytes(name, whole, tmp_path, data):
+def test_flipped_bytes(name, whole, tmp_path, capfd, data):
     raw = bytearray(whole[name])
     # headers are where a single byte does most harm
     places = st.one_of(st.integers(0, min(600, len(raw) - 1)), st.integers(0, len(raw) - 1))
@@ -87,6 +87,7 @@ def test_flipped_bytes(name, whole, tmp_path, data):
         raw[place] = value
     (tmp_path / name).write_bytes(raw)
     check(tmp_path / name)
+    assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize("name", SAMPLES)

@@ -235,14 +235,14 @@ def test_nesting_without_end(tmp_path):
 
 
 def test_a_deflated_bomb(tmp_path, monkeypatch):
-    monkeypatch.setattr(dicom_header, "_INFLATED_MOST", 1 << 26)
+    monkeypatch.setattr(dicom_header, "_INFLATED_MOST", 1 << 20)
     meta = pydicom.dataset.FileMetaDataset()
     meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
     meta.MediaStorageSOPClassUID = meta.MediaStorageSOPInstanceUID = generate_uid()
     head = pydicom.filebase.DicomBytesIO()
     pydicom.filewriter.write_file_meta_info(head, meta)
     packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
-    nothing = bytes(1 << 24)
+    nothing = bytes(1 << 19)
     body = b"".join(packer.compress(nothing) for _ in range(70)) + packer.flush()
     (tmp_path / "bomb.dcm").write_bytes(b"\0" * 128 + b"DICM" + head.getvalue() + body)
     with pytest.raises(UnsafeFile, match="unfolds"):

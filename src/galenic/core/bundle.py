@@ -37,7 +37,7 @@ def load_weights(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise MissingFile(f"the model folder lacks {path.name}", todo="copy the whole folder")
     try:
-        return load_file(str(path))
+        return dict(load_file(str(path)))
     except SafetensorError as error:
         raise ModelFolderError(f"{path} is damaged: {error}", todo="copy the model folder again") from error
 

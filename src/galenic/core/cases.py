@@ -79,7 +79,9 @@ def find_roles(table: pd.DataFrame, task: Task) -> dict[str, str]:
         if role not in ROLES:
             raise TableError(f"there is no role {role!r}", allowed=", ".join(ROLES))
         if column not in table.columns:
-            raise TableError(f"the role {role} names the column {column!r}, which the table lacks", allowed=_some(table))
+            raise TableError(
+                f"the role {role} names the column {column!r}, which the table lacks", allowed=_some(table)
+            )
         roles[role] = column
     return roles
 

@@ -27,11 +27,14 @@ class Kept:
 
 
 def save(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, kept: Kept) -> None:
+    """Write all that a resumed training needs, whole or not at all."""
     tensors = {f"now.{name}": tensor for name, tensor in network.state_dict().items()}
     tensors |= {f"average.{name}": tensor for name, tensor in kept.average.items()}
     tensors |= {f"best.{name}": tensor for name, tensor in kept.best.items()}
     for number, state in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{number}.{key}": torch.as_tensor(value) for key, value in state.items() if value is not None}
+        tensors |= {
+            f"optimizer.{number}.{key}": torch.as_tensor(value) for key, value in state.items() if value is not None
+        }
     plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     with write_aside(path) as aside:
         save_file(plain, str(aside), metadata={"state": json.dumps(kept.state)})

@@ -140,6 +140,7 @@ class Target(Kind, Protocol):
     main_score: str
     baselines: tuple[str, ...]  # learners that stand beside the network
     calibrates: bool  # True: wants a calib part
+    quick_cases: int  # validation cases that `quick` looks at while training
 
     def head(self, field: Field, width: int, settings: Settings) -> torch.nn.Module:
         """A module from features (batch, width) to this target's output; TaskError where only dense networks fit."""
@@ -239,7 +240,7 @@ class NetworkPlug(Protocol):
     name: str
 
     def fits(self, task: Task) -> str:
-        """"" if it can learn the task, else why not."""
+        """ "" if it can learn the task, else why not."""
         ...
 
     def plan(self, task: Task, frames: Mapping[str, Settings], budget: Budget) -> tuple[Settings, dict[str, str]]:
@@ -273,7 +274,7 @@ class Learner(Protocol):
     title: ClassVar[str]  # as the report names it
 
     def fits(self, task: Task) -> str:
-        """"" if it can learn the task, else why not."""
+        """ "" if it can learn the task, else why not."""
         ...
 
     def fit(self, part: Part, task: Task, frames: Mapping[str, Settings], seed: int) -> None: ...

@@ -18,7 +18,11 @@ Scores = dict[str, dict[str, float]]
 
 
 def bootstrap(
-    scores: Callable[[Sequence[Judged]], Scores], judged: Sequence[Judged], groups: Sequence[str], *, seed: int = 0,
+    scores: Callable[[Sequence[Judged]], Scores],
+    judged: Sequence[Judged],
+    groups: Sequence[str],
+    *,
+    seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> dict[str, dict[str, tuple[float, float]]]:
     """95 % percentile intervals of every score by resampling groups (patients) with replacement (Efron, 1979)."""
@@ -59,8 +63,10 @@ def measure(
         return done
 
     overall = {
-        name: own | {
-            "unit": kind.definitions[name].unit, "definition": kind.definitions[name].text,
+        name: own
+        | {
+            "unit": kind.definitions[name].unit,
+            "definition": kind.definitions[name].text,
             "higher_is_better": kind.definitions[name].higher_is_better,
         }
         for name, own in with_interval("").items()
@@ -93,8 +99,12 @@ def subgroups(
 
 
 def paired(
-    scores: Callable[[Sequence[Judged]], float], ours: Sequence[Judged], theirs: Sequence[Judged],
-    groups: Sequence[str], *, seed: int = 0,
+    scores: Callable[[Sequence[Judged]], float],
+    ours: Sequence[Judged],
+    theirs: Sequence[Judged],
+    groups: Sequence[str],
+    *,
+    seed: int = 0,
 ) -> dict[str, float]:
     """Difference of two learners' score on the same cases, with its 95 % interval by resampling the same groups."""
     members: dict[str, list[int]] = {}
@@ -104,7 +114,7 @@ def paired(
     rng = np.random.default_rng(seed)
     gaps = []
     for _ in range(RESAMPLES):
-        at = [i for pick in rng.integers(len(names), size=len(names)) for i in members[names[pick]]]
-        gaps.append(scores([ours[i] for i in at]) - scores([theirs[i] for i in at]))
+        drawn = [i for pick in rng.integers(len(names), size=len(names)) for i in members[names[pick]]]
+        gaps.append(scores([ours[i] for i in drawn]) - scores([theirs[i] for i in drawn]))
     low, high = np.nanpercentile(gaps, [2.5, 97.5])
     return {"difference": scores(ours) - scores(theirs), "low": float(low), "high": float(high)}

@@ -100,7 +100,9 @@ def finish(work: Work, progress: Progress) -> Model:
     scored = score(model, work.cases, work.ready, work.split.rows("test"), progress, "scoring the test part")
     notes = [*task.notes, *work.split.warnings, *work.job.warnings]
     notes += [text for key, text in plan.reasons.items() if key.startswith("warning") or key == "clock"]
-    metrics = to_metrics(task, scored, part="test", seconds={"train": seconds, "evaluate": scored.seconds}, warnings=notes)
+    metrics = to_metrics(
+        task, scored, part="test", seconds={"train": seconds, "evaluate": scored.seconds}, warnings=notes
+    )
     write_json(out / "metrics.json", metrics)
     keep_rows(out / bundle.PRIVATE / "test.jsonl", scored)
     provenance = {
@@ -156,9 +158,7 @@ def _fit_baselines(work: Work, plan: Plan, progress: Progress) -> None:
         progress.advance(done, name)
 
 
-def score(
-    model: Model, cases: Cases, ready: Ready, rows: Sequence[int], progress: Progress, title: str
-) -> Scored:
+def score(model: Model, cases: Cases, ready: Ready, rows: Sequence[int], progress: Progress, title: str) -> Scored:
     """Judge every row by the model and by its baselines."""
     began = time.monotonic()
     task = model.task

@@ -29,7 +29,6 @@ from galenic.core.task import Task
 from galenic.core.train import Feed, Trainer, weights_of
 
 EVALUATIONS = 12  # over a training
-QUICK_CASES = 24  # of the valid part, scored each time
 FEW_STEPS, FEW_EPOCHS = 200, 2.0
 
 
@@ -133,7 +132,9 @@ def _known_plan(job: Job) -> Plan | None:
 
 
 def _same_fields(plan: Plan, task: Task) -> None:
-    named = {name for settings in plan.frames.values() for own in settings.values() if isinstance(own, dict) for name in own}
+    named = {
+        name for settings in plan.frames.values() for own in settings.values() if isinstance(own, dict) for name in own
+    }
     lacking = [one.name for one in task.fields if one.name not in named]
     if lacking:
         raise PlanError(
@@ -152,7 +153,9 @@ def make_plan(work: Work, device: torch.device, progress: Progress, probed: Sequ
     progress.stage("probing this device")
     most = 60.0 if budget.seconds is None else 0.04 * budget.seconds
     found = probe(work.build, feed, device, exact=job.exact, most=most)
-    steps = _steps(budget, found.seconds_per_step, len(rows), settings["batch"], time.monotonic() - work.began, job.folds)
+    steps = _steps(
+        budget, found.seconds_per_step, len(rows), settings["batch"], time.monotonic() - work.began, job.folds
+    )
     reasons = work.reasons | {
         "training.precision": f"seconds a step here: {found.tried}",
         "training.steps": f"{budget.text} at {found.seconds_per_step:.3f} s a step, the set-up subtracted",
@@ -163,11 +166,14 @@ def make_plan(work: Work, device: torch.device, progress: Progress, probed: Sequ
         reasons["warning: budget"] = (
             f"the budget {job.budget} gives {steps} steps ({epochs:.1f} epochs): too small to learn well"
         )
-    scored = min(QUICK_CASES, len(work.split.rows("valid")))  # a score costs about half a step's time a case
+    scored = min(
+        _quick_cases(work.task), len(work.split.rows("valid"))
+    )  # a score costs about half a step's time a case
     training = Training(
         batch=settings["batch"], learning_rate=settings["learning_rate"], weight_decay=settings["weight_decay"],
         optimizer=settings["optimizer"], precision=found.precision, layout=found.layout, schedule=[(0, steps)],
-        evaluate_every=max(math.ceil(steps / EVALUATIONS), math.ceil(5 * scored / settings["batch"])), warmup=max(1, min(100, steps // 20)),
+        evaluate_every=max(math.ceil(steps / EVALUATIONS), min(math.ceil(5 * scored / settings["batch"]), 100)),
+        warmup=max(1, min(100, steps // 20)),
         ema=min(0.999, max(0.9, 1 - 25 / steps)), seconds_per_step=round(found.seconds_per_step, 5),
         threads=torch.get_num_threads(),
     )  # fmt: skip
@@ -212,10 +218,19 @@ def train_job(job: Job, progress: Progress | None = None, began: float | None = 
     if ranks.first():
         _write_inputs(work, plan)
     adapt = parse_budget(plan.budget).seconds is not None and job.plan is None
-    members = folds(work.split.parts, _groups(work.cases, work.task), plan.folds, plan.seed) if plan.folds else [work.split.parts]
+    members = (
+        folds(work.split.parts, _groups(work.cases, work.task), plan.folds, plan.seed)
+        if plan.folds
+        else [work.split.parts]
+    )
     for number, parts in enumerate(members):
         _train_member(work, plan, parts, number, device=device, adapt=adapt, progress=progress)
     return work
+
+
+def _quick_cases(task: Task) -> int:
+    """How many validation cases are scored each time."""
+    return min(registry.target(one).quick_cases for one in task.targets)
 
 
 def weights_name(number: int, members: int) -> str:
@@ -230,7 +245,7 @@ def _train_member(
     if path.is_file() and job.resume:
         return
     train = [row for row, part in enumerate(parts) if part == "train"]
-    valid = [row for row, part in enumerate(parts) if part == "valid"][:QUICK_CASES]
+    valid = [row for row, part in enumerate(parts) if part == "valid"][: _quick_cases(work.task)]
     folder = job.out if members == 1 else job.out / bundle.PRIVATE / f"fold{number}"
     folder.mkdir(parents=True, exist_ok=True)
     network = work.build()

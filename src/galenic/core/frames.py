@@ -34,9 +34,7 @@ class Frames:
     def merge(self, one: Mapping[str, Summary], other: Mapping[str, Summary]) -> dict[str, Summary]:
         return {name: frame.merge(one[name], other[name]) for name, frame in self.frames.items()}
 
-    def settle(
-        self, summary: Mapping[str, Summary], budget: Budget
-    ) -> tuple[dict[str, Settings], dict[str, str]]:
+    def settle(self, summary: Mapping[str, Summary], budget: Budget) -> tuple[dict[str, Settings], dict[str, str]]:
         """Settings a frame, and all reasons under `frame.decision`."""
         settings: dict[str, Settings] = {}
         reasons: dict[str, str] = {}

@@ -52,7 +52,7 @@ class Network(nn.Module):
         """Each input as floats that gradients can reach; pictures and numbers are their own embedding."""
         return {name: batch.values[name].float() for name in self.inputs}
 
-    def encode(self, embedded: Mapping[str, Tensor]) -> Features:
+    def encode(self, embedded: Mapping[str, Tensor]) -> Features:  # noqa: ARG002
         """Features of embedded inputs; each architecture says how."""
         raise TypeError(f"{type(self).__name__} has no encode")
 

@@ -35,13 +35,17 @@ def pick_device(wanted: str) -> torch.device:
 def has_bf16(device: torch.device) -> bool:
     """True where bf16 is a gain: CUDA that supports it, CPUs with AVX512-BF16 or AMX."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
-    check = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
-    return bool(check()) if check is not None else False
+        return bool(torch.cuda.is_bf16_supported())
+    check: Callable[[], bool] | None = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    return bool(check is not None and check())
 
 
 def probe(
-    build: Callable[[], Network], batches: Callable[[int], Batch], device: torch.device, *, exact: bool = False,
+    build: Callable[[], Network],
+    batches: Callable[[int], Batch],
+    device: torch.device,
+    *,
+    exact: bool = False,
     most: float = 60.0,
 ) -> Probe:
     """Time a training step in each precision and layout that may pay here; the loader is part of the step.
@@ -80,7 +84,7 @@ def _seconds(
             losses = network.losses(batch, 0.0)
         total = torch.stack([loss.value.mean() for loss in losses.values()]).sum()
         optimizer.zero_grad(set_to_none=True)
-        total.backward()
+        torch.autograd.backward(total)
         optimizer.step()
         if device.type == "cuda":
             torch.cuda.synchronize()

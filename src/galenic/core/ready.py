@@ -110,7 +110,5 @@ class Ready:
             return None
         kept: dict[str, Any] = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
         # copy-on-write: torch wants writable memory, the file stays as it is
-        arrays = {
-            name: np.load(folder / f"{name}.npy", mmap_mode="c", allow_pickle=False) for name in kept["fields"]
-        }
+        arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="c", allow_pickle=False) for name in kept["fields"]}
         return Prepared(arrays, kept["facts"])

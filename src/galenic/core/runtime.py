@@ -23,14 +23,15 @@ from galenic.core.runtimes.export import NET, RECORD, Exported, read_record
 
 _ROUNDS = 3
 _HOPELESS = 5.0  # a first run this many times slower than the best so far is not tried further
-_SECONDS_EACH = 20.0  # rounds of one candidate stop after this
+_BEHIND = 2.0  # one round suffices for a candidate this many times slower than the best so far
+_SECONDS_EACH = 8.0  # rounds of one candidate stop after this
 
 
 class Candidate(BaseModel):
     """A runtime at a precision and memory layout: what was measured, and whether it may be used.
 
-    seconds: median over the rounds of the time for all cases given. parity: target -> the figure of its kind's parity
-    rule, a case each (null where undefined). note: why it was left out, if it was.
+    seconds: for all cases given; median over the rounds, or of one round where that is far behind. parity: target ->
+    the figure of its kind's parity rule, a case each (null where undefined). note: why it was left out, if it was.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -179,13 +180,14 @@ def _measure(trial: _Trial, candidate: Candidate, expected: Sequence[Outputs], b
     try:
         run = trial.open(candidate)
         _, first = trial.infer(run, trial.cases[0])
-        if first > _HOPELESS * best:
-            note = f"left out: its first case took {first:.3g} s, the best so far takes {best:.3g} s for all"
+        share = best / len(trial.cases)
+        if first > _HOPELESS * share:
+            note = f"left out: its first case took {first:.3g} s, the best so far takes about {share:.3g} s a case"
             return candidate.model_copy(update={"note": note})
         found = [trial.infer(run, case) for case in trial.cases]
         parity, agreed = _parity(trial.network, [outputs for outputs, _ in found], expected)
         seconds = sum(taken for _, taken in found)
-        if agreed:
+        if agreed and seconds < _BEHIND * best:
             seconds = trial.rounds(run, seconds)
     except Exception as error:  # whatever an outside runtime raises, the model still runs on torch
         return candidate.model_copy(update={"note": f"failed: {_reason(error)}"})

@@ -1,4 +1,4 @@
-"""The one loop for networks: steps, precision, moving average, best step, checkpoint, resume; torchrun's ranks share it.
+"""The one loop for networks: steps, precision, moving average, best step, checkpoint, resume; ranks of torchrun.
 
 All chance of a step is drawn from (seed, step), so a run that was killed and resumed draws what the other would have.
 """
@@ -77,7 +77,7 @@ class Step(nn.Module):
         return total, logged
 
 
-def as_layout(network: nn.Module, layout: str) -> nn.Module:
+def as_layout(network: Network, layout: str) -> Network:
     """The module's weights in the memory layout of the plan."""
     if layout != "channels_last":
         return network

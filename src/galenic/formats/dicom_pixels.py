@@ -18,8 +18,9 @@ from galenic.formats.guard import check_claim, check_memory, need, reading
 pixels = need("pydicom.pixels", "pydicom", "reading DICOM")
 encaps = need("pydicom.encaps", "pydicom", "reading DICOM")
 
-# GDCM is left out on purpose: it overflows on hostile files.
-_PREFERRED = ("pylibjpeg", "pyjpegls", dicom_jpeg.LABEL, "pillow", "pydicom")
+# GDCM is left out on purpose: it overflows on hostile files. So are the faster RLE decoders: on damaged runs
+# pylibjpeg-rle 2.2 panics past every `except Exception` and imagecodecs 2026.3 crashes; pydicom's own reports an error.
+_PREFERRED = ("pydicom", "pylibjpeg", "pyjpegls", dicom_jpeg.LABEL, "pillow")
 _JPEG = "1.2.840.10008.1.2.4."
 _PACKAGES = {
     f"{_JPEG}50": "pillow",
@@ -33,7 +34,6 @@ _PACKAGES = {
     f"{_JPEG}201": "pylibjpeg-openjpeg",
     f"{_JPEG}202": "pylibjpeg-openjpeg",
     f"{_JPEG}203": "pylibjpeg-openjpeg",
-    "1.2.840.10008.1.2.5": "pylibjpeg-rle",
 }
 # How far each coding can unfold: run lengths 64 to 1; a blank JPEG 2000 or JPEG-LS frame some thousands to 1.
 _RATIO_PLAIN, _RATIO_RUNS, _RATIO_JPEG = 10, 80, 20000

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +26,13 @@ def need(module: str, package: str, needed_for: str) -> Any:
         return importlib.import_module(module)
     except ImportError as error:
         raise MissingExtra(package, "images", needed_for) from error
+
+
+def hush(package: str) -> None:
+    """Keep a package's remarks about odd files from the screen, unless the program has set up logging itself."""
+    logger = logging.getLogger(package)
+    if not logger.handlers:
+        logger.addHandler(logging.NullHandler())
 
 
 def existing(path: Path | str) -> Path:

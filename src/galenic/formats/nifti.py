@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from galenic.core.errors import UnsupportedFile
 from galenic.core.files import write_aside
 from galenic.formats import grids
-from galenic.formats.guard import DEFLATE_RATIO, check_claim, check_memory, existing, need, reading
+from galenic.formats.guard import DEFLATE_RATIO, check_claim, check_memory, existing, hush, need, reading
 from galenic.formats.labels import as_mask, smallest
 from galenic.values import Geometry, Image, Mask
 
@@ -58,6 +58,7 @@ def write_mask(mask: Mask, path: Path) -> None:
 
 def _read(path: Path, *, channels: bool) -> tuple[NDArray, Geometry]:
     nib = need("nibabel", "nibabel", "reading NIfTI")
+    hush("nibabel")  # the suppressor takes nibabel's own handler away, and logging's last resort would print instead
     with reading(path, "NIfTI"), nib.imageglobals.LoggingOutputSuppressor():
         image = _open(nib, path)
         shape = tuple(int(size) for size in image.shape)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import colorsys
 import io
-import logging
 import re
+import struct
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from galenic.core.errors import UnreadableFile, UnsafeFile, UnsupportedFile, ValueProblem
 from galenic.core.files import write_aside
-from galenic.formats.guard import DEFLATE_RATIO, check_claim, existing, need, reading
+from galenic.formats.guard import DEFLATE_RATIO, check_claim, existing, hush, need, reading
 from galenic.formats.labels import as_mask, smallest
 from galenic.values import Geometry, Image, Mask
 
@@ -97,6 +98,7 @@ def _read_picture(path: Path, *, as_indices: bool) -> NDArray:
         _check_pixels(path, width * height)
         check_claim(path, width * height * 4, path.stat().st_size, ratio=4 * 8 * DEFLATE_RATIO)
         if picture.format == "PNG" and _is_wide(path):
+            _check_png(path, width * height * 8 + height)
             return _split(np.asarray(need("imagecodecs", "imagecodecs", "16-bit PNG").png_decode(path.read_bytes())))
         if picture.mode == "P" and as_indices:
             return np.array(picture)[np.newaxis]
@@ -111,6 +113,22 @@ def _is_wide(path: Path) -> bool:
     with path.open("rb") as file:
         header = file.read(26)
     return header[24] == 16 and header[25] in _WIDE_KINDS
+
+
+def _check_png(path: Path, most: int) -> None:
+    """libpng prints about wrong checksums and goes on; here they make the file unreadable (PNG specification 5.3)."""
+    data, at, packed = path.read_bytes(), 8, b""
+    while data[at + 4 : at + 8] != b"IEND":
+        length = struct.unpack_from(">I", data, at)[0]
+        chunk = data[at + 4 : at + 8 + length]
+        if zlib.crc32(chunk) != struct.unpack_from(">I", data, at + 8 + length)[0]:
+            raise UnreadableFile(f"{path} has a wrong checksum", todo="the file is damaged: copy or export it again")
+        packed += chunk[4:] if chunk[:4] == b"IDAT" else b""
+        at += 12 + length
+    unpacker = zlib.decompressobj()
+    unpacker.decompress(packed, most + 64)
+    if not unpacker.eof:
+        raise UnreadableFile(f"{path} holds more or less than its picture")
 
 
 def _split(array: NDArray) -> NDArray:
@@ -129,9 +147,7 @@ def _check_pixels(path: Path, pixels: int) -> None:
 def _read_tiff(path: Path, *, as_indices: bool) -> tuple[NDArray, Geometry]:
     """[channel, (page), row, column] and spacing where ImageJ or OME metadata tell it."""
     tifffile = need("tifffile", "tifffile", "reading TIFF")
-    logger = logging.getLogger("tifffile")
-    if not logger.handlers:
-        logger.addHandler(logging.NullHandler())
+    hush("tifffile")
     # Given bytes and not a name, with sibling files off, it can't open what OME or Micro-Manager metadata point to.
     with tifffile.TiffFile(io.BytesIO(path.read_bytes()), _multifile=False, is_mmstack=False, is_ndtiff=False) as tiff:
         series = tiff.series[0]

@@ -323,8 +323,11 @@ class FixedDisc(_Simple):
 
 
 def _from_middle(shape: tuple[int, ...]) -> Array:
-    """Distance of each element from the middle of the grid, in elements; the middle of 2 n lies between two."""
-    squares: Iterator[Array] = ((np.arange(size) - (size - 1) / 2) ** 2 for size in shape)
+    """Distance of each element from the middle one, in elements; of 2 n elements that is number n, from 0.
+
+    It is where crops of even size, cut from centre - n to centre + n, have their centre.
+    """
+    squares: Iterator[Array] = ((np.arange(size) - size // 2.0) ** 2 for size in shape)
     total = np.zeros(shape)
     for axis, own in enumerate(squares):
         total += own.reshape([-1 if other == axis else 1 for other in range(len(shape))])

@@ -48,7 +48,7 @@ def summarise(values: Values, fields: Sequence[Field]) -> Summary:
 
 def _summarise_image(image: Image, foreground: NDArray[np.bool_]) -> Summary:
     inside = image.array[:, foreground] if foreground.any() else image.array.reshape(image.array.shape[0], -1)
-    histogram = np.histogram(np.clip(inside, -1100, 3200), _HU_BINS)[0] if image.unit == "HU" else []
+    histogram: Any = np.histogram(np.clip(inside, -1100, 3200), _HU_BINS)[0] if image.unit == "HU" else []
     return {
         "channels": image.array.shape[0], "modality": {image.modality or "": 1}, "unit": {image.unit: 1},
         "histogram": [int(count) for count in histogram],
@@ -244,7 +244,9 @@ def _normalise(name: str, own: Summary, reasons: dict[str, str]) -> dict[str, An
         inside = np.clip(centres, low, high)
         mean = float((inside * histogram).sum() / histogram.sum())
         sd = float(np.sqrt(((inside - mean) ** 2 * histogram).sum() / histogram.sum()))
-        reasons[f"normalise {name}"] = "CT in HU: the training foreground's 0.5 and 99.5 percentiles, mean and deviation"
+        reasons[f"normalise {name}"] = (
+            "CT in HU: the training foreground's percentiles 0.5 and 99.5, mean and deviation"
+        )
         return {"way": "percentile", "low": low, "high": high, "mean": mean, "sd": max(sd, 1.0)}
     reasons[f"normalise {name}"] = "arbitrary units: each image by its own mean and standard deviation"
     return {"way": "z-score"}

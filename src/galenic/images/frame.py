@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from galenic.core.contract import Budget, Field, Prepared, Settings, Summary, Values

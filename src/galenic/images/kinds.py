@@ -76,6 +76,7 @@ class MaskKind:
     main_score = rules.MAIN
     baselines: tuple[str, ...] = ("threshold", "mean_mask")
     calibrates = False
+    quick_cases = 24
 
     def check(self, field: Field) -> Field:
         """Options, completed; classes are renumbered 1 .. n, and `values` keeps what the files hold for them.

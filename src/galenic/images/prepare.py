@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from galenic.core.contract import Prepared, Settings
+from galenic.images.body import body_box
 from galenic.values import Geometry, Image, Mask
 
 Array = NDArray[Any]
@@ -30,7 +31,7 @@ def canonical_axes(geometry: Geometry) -> tuple[list[int], list[int]]:
     order: list[int] = []
     for row in towards:
         free = [axis for axis in range(3) if axis not in order]
-        order.append(max(free, key=lambda axis, row=row: float(row[axis])))
+        order.append(free[int(np.argmax(row[free]))])
     flips = [at for at, axis in enumerate(order) if geometry.direction[2 - at, axis] < 0]
     return order, flips
 
@@ -39,13 +40,13 @@ def turn(array: Array, order: Sequence[int], flips: Sequence[int]) -> Array:
     """Permute and flip the trailing space axes of an array [..., *space]."""
     lead = array.ndim - len(order)
     turned = array.transpose([*range(lead), *(lead + axis for axis in order)])
-    return np.flip(turned, [lead + axis for axis in flips]) if flips else turned
+    return np.flip(turned, tuple(lead + axis for axis in flips)) if flips else turned
 
 
 def turn_back(array: Array, order: Sequence[int], flips: Sequence[int]) -> Array:
     """Undo `turn`."""
     lead = array.ndim - len(order)
-    flipped = np.flip(array, [lead + axis for axis in flips]) if flips else array
+    flipped = np.flip(array, tuple(lead + axis for axis in flips)) if flips else array
     return flipped.transpose([*range(lead), *(lead + int(axis) for axis in np.argsort(order))])
 
 
@@ -59,10 +60,9 @@ def content_box(array: Array, way: str) -> Box:
     if way == "none":
         return [[0, size] for size in shape]
     if way == "body":
-        content = _coarse_body(array[0])
-    else:
-        corner = array[(slice(None), *(0,) * len(shape))].reshape(-1, *(1,) * len(shape))
-        content = (array != corner).any(axis=0)
+        return [[cut.start, cut.stop] for cut in body_box(array[0], cut=CT_AIR_HU, margin=2)]
+    corner = array.reshape(len(array), -1)[:, 0].reshape(-1, *(1,) * len(shape))
+    content = (array != corner).any(axis=0)
     box = []
     for axis in range(len(shape)):
         seen = np.flatnonzero(content.any(axis=tuple(other for other in range(len(shape)) if other != axis)))
@@ -70,22 +70,6 @@ def content_box(array: Array, way: str) -> Box:
             return [[0, size] for size in shape]
         box.append([max(0, int(seen[0]) - 2), min(shape[axis], int(seen[-1]) + 3)])
     return box
-
-
-def _coarse_body(volume: Array) -> NDArray[np.bool_]:
-    """Tissue that hangs together, found on every second voxel, so that a table or a tube is not the body."""
-    from scipy import ndimage
-
-    steps = tuple(2 if size >= 64 else 1 for size in volume.shape)
-    coarse = volume[tuple(slice(None, None, step) for step in steps)] > CT_AIR_HU
-    labels, count = ndimage.label(ndimage.binary_opening(coarse))
-    if count:
-        sizes = np.bincount(labels.ravel())[1:]
-        coarse = np.isin(labels, 1 + np.flatnonzero(sizes >= 0.05 * sizes.max()))
-    whole = coarse
-    for axis, step in enumerate(steps):
-        whole = np.repeat(whole, step, axis=axis)
-    return whole[tuple(slice(0, size) for size in volume.shape)]
 
 
 def resample(array: Array, shape: Sequence[int], *, nearest: bool = False) -> Array:
@@ -105,7 +89,8 @@ def resample(array: Array, shape: Sequence[int], *, nearest: bool = False) -> Ar
         done = functional.interpolate(tensor, size=tuple(shape), mode="area")
     else:
         done = functional.interpolate(tensor, size=tuple(shape), mode="trilinear", align_corners=False)
-    return done[0].numpy()
+    fitted: Array = done[0].numpy()
+    return fitted
 
 
 def normalise(array: Array, way: Mapping[str, Any]) -> Array:
@@ -117,11 +102,13 @@ def normalise(array: Array, way: Mapping[str, Any]) -> Array:
     """
     array = np.asarray(array, np.float32)
     if way["way"] == "percentile":
-        return (np.clip(array, way["low"], way["high"]) - way["mean"]) / max(way["sd"], 1e-6)
+        scaled: Array = (np.clip(array, way["low"], way["high"]) - way["mean"]) / max(way["sd"], 1e-6)
+        return scaled
     axes = tuple(range(1, array.ndim))
     mean = array.mean(axis=axes, keepdims=True, dtype=np.float64)
     sd = array.std(axis=axes, keepdims=True, dtype=np.float64)
-    return ((array - mean) / np.maximum(sd, 1e-6)).astype(np.float32)
+    standard: Array = ((array - mean) / np.maximum(sd, 1e-6)).astype(np.float32)
+    return standard
 
 
 def network_grid(shape: Sequence[int], spacing: Sequence[float], settings: Settings) -> list[int]:

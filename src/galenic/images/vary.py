@@ -82,8 +82,10 @@ def _centre(
                 classes = np.unique(points[:, 0])
                 own = points[points[:, 0] == rng.choice(classes)]
                 spot = own[rng.integers(len(own)), 1:] + rng.uniform(-0.25, 0.25, len(patch)) * patch
-                return np.clip(spot, low, high)
-    return low + rng.random(len(patch)) * (high - low)
+                inside: NDArray = np.clip(spot, low, high)
+                return inside
+    anywhere: NDArray = low + rng.random(len(patch)) * (high - low)
+    return anywhere
 
 
 def apply_patch(prepared: Prepared, draw: Draw, settings: Settings) -> dict[str, Tensor]:
@@ -137,9 +139,7 @@ def _grid(shape: tuple[int, ...], draw: Draw, patch: list[int]) -> Tensor:
     theta[:, :dims] = matrix * want[None, :] / size[:, None]
     theta[:, dims] = (np.array(draw.centre) - size / 2) * 2 / size
     turned = theta[::-1][:, [*range(dims - 1, -1, -1), dims]].copy()
-    return functional.affine_grid(
-        torch.from_numpy(turned).float()[None], [1, 1, *patch], align_corners=False
-    )
+    return functional.affine_grid(torch.from_numpy(turned).float()[None], [1, 1, *patch], align_corners=False)
 
 
 def rotation(angles: tuple[float, ...], dims: int) -> NDArray:

@@ -22,7 +22,6 @@ from galenic.core.task import Task
 from galenic.images.prepare import CT_AIR_HU
 from galenic.images.tile import infer_tiled
 
-
 Array = NDArray[Any]
 
 
@@ -43,9 +42,16 @@ def stages(patch: list[int], spacing: list[float] | None, smallest: int = 4) -> 
         step = [own * k for own, k in zip(step, stride, strict=True)]
 
 
+def parts(dims: int) -> tuple[Any, Any, Any, Any]:
+    """Convolution, transposed convolution, instance norm and average pool of 2 or 3 dimensions."""
+    if dims == 2:
+        return nn.Conv2d, nn.ConvTranspose2d, nn.InstanceNorm2d, nn.AvgPool2d
+    return nn.Conv3d, nn.ConvTranspose3d, nn.InstanceNorm3d, nn.AvgPool3d
+
+
 class _ConvNorm(nn.Sequential):
     def __init__(self, dims: int, wide_in: int, wide: int, kernel: list[int], stride: list[int]) -> None:
-        conv, norm = ((nn.Conv2d, nn.InstanceNorm2d), (nn.Conv3d, nn.InstanceNorm3d))[dims == 3]
+        conv, _, norm, _ = parts(dims)
         super().__init__(
             conv(wide_in, wide, tuple(kernel), tuple(stride), tuple(k // 2 for k in kernel), bias=False),
             norm(wide, affine=True, eps=1e-5),
@@ -58,9 +64,7 @@ class _Residual(nn.Module):
 
     def __init__(self, dims: int, wide_in: int, wide: int, kernel: list[int], stride: list[int]) -> None:
         super().__init__()
-        conv, norm, pool = (
-            (nn.Conv2d, nn.InstanceNorm2d, nn.AvgPool2d), (nn.Conv3d, nn.InstanceNorm3d, nn.AvgPool3d)
-        )[dims == 3]  # fmt: skip
+        conv, _, norm, pool = parts(dims)
         pad = tuple(k // 2 for k in kernel)
         self.first = _ConvNorm(dims, wide_in, wide, kernel, stride)
         self.second = nn.Sequential(conv(wide, wide, tuple(kernel), 1, pad, bias=False), norm(wide, affine=True))
@@ -96,8 +100,7 @@ class UNetModule(Network):
                 blocks = [_ConvNorm(dims, wide, own, kernel, stride), _ConvNorm(dims, own, own, kernel, [1] * dims)]
             self.down.append(nn.Sequential(*blocks))
             wide = own
-        up = (nn.ConvTranspose2d, nn.ConvTranspose3d)[dims == 3]
-        conv = (nn.Conv2d, nn.Conv3d)[dims == 3]
+        conv, up, _, _ = parts(dims)
         self.up, self.join, self.heads = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
         for at in range(len(widths) - 2, -1, -1):
             stride = tuple(strides[at + 1])
@@ -218,8 +221,8 @@ def infer_mask(run: Runner, prepared: Prepared, frames: Mapping[str, Settings], 
     edges = np.cumsum([len(volume) for volume in volumes])[:-1]
     classes = 1 + len(space["masks"][target]["classes"])
 
-    def joined(tile: Array) -> tuple[Array, ...]:
-        return run(*np.split(tile, edges, axis=1))
+    def joined(*arrays: Array) -> tuple[Array, ...]:
+        return run(*np.split(arrays[0], edges, axis=1))
 
     return {
         target: infer_tiled(

@@ -1,0 +1,177 @@
+"""From a table of cases to answers, by the commands alone, on the breast cancer table that scikit-learn holds."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from typer.testing import CliRunner, Result
+
+from galenic import catalog, verbs
+from galenic.cli import check, demo, evaluate, export, predict, report, train
+from galenic.cli.door import app
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Result]:
+    """A model folder, and what training it printed."""
+    folder = tmp_path_factory.mktemp("runs") / "model"
+    words = ["train", "breast_cancer", "--budget", "30steps", "-o", str(folder)]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 0, result.stderr
+    return folder, result
+
+
+@pytest.fixture
+def table() -> pd.DataFrame:
+    """Six cases without their truth."""
+    return catalog.cases("breast-cancer-wisconsin").drop(columns="diagnosis").head(6)
+
+
+def test_check_tells_fields_parts_plan_and_time(run: Run) -> None:
+    result = run("check", "breast_cancer", "--budget", "30steps")
+    assert result.exit_code == 0, result.stderr
+    for text in ("measurements", "diagnosis", "train", "test", "batch", "in all", "warning: patient unknown"):
+        assert text in result.stdout
+    row = next(line for line in result.stdout.splitlines() if line.strip().startswith("test "))
+    assert "unknown" in row
+
+
+def test_check_of_nothing_known_says_what_is(run: Run) -> None:
+    result = run("check", "no-such-task")
+    assert result.exit_code == 2
+    assert "hippocampus" in result.stderr
+    assert "what to do: " in result.stderr
+
+
+def test_train_prints_scores_beside_baselines_and_leaves_a_folder(model: tuple[Path, Result]) -> None:
+    folder, result = model
+    held = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    assert "breast_cancer, test part" in result.stdout
+    assert "this model" in result.stdout
+    for simple in held["targets"]["diagnosis"]["baselines"]:
+        assert simple["name"].split()[0] in result.stdout
+    assert f"model folder: {folder}" in result.stdout
+    assert "training: " in result.stderr
+
+
+def test_train_does_not_write_over_a_model(run: Run, model: tuple[Path, Result]) -> None:
+    folder, _ = model
+    before = (folder / "metrics.json").read_bytes()
+    result = run("train", "breast_cancer", "--budget", "30steps", "-o", str(folder))
+    assert result.exit_code == 2
+    assert "what to do: " in result.stderr
+    assert (folder / "metrics.json").read_bytes() == before
+
+
+def test_evaluate_prints_tables_or_json(run: Run, model: tuple[Path, Result]) -> None:
+    folder, _ = model
+    plain, machine = run("evaluate", str(folder)), run("evaluate", str(folder), "--json")
+    assert (plain.exit_code, machine.exit_code) == (0, 0), plain.stderr + machine.stderr
+    assert "this model" in plain.stdout
+    told = json.loads(machine.stdout)
+    held = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    assert told["targets"]["diagnosis"]["scores"].keys() == held["targets"]["diagnosis"]["scores"].keys()
+    assert told["cases"] == held["cases"]
+
+
+def test_evaluate_of_an_unknown_part(run: Run, model: tuple[Path, Result]) -> None:
+    result = run("evaluate", str(model[0]), "--part", "tset")
+    assert result.exit_code == 2
+    assert "allowed: " in result.stderr
+
+
+def test_predict_answers_every_row(run: Run, model: tuple[Path, Result], table: pd.DataFrame, tmp_path: Path) -> None:
+    table.to_csv(tmp_path / "new.csv", index=False)
+    result = run("predict", str(model[0]), str(tmp_path / "new.csv"), "-o", str(tmp_path / "out"))
+    refused = [line for line in result.stderr.splitlines() if line.startswith("  case-")]
+    answered = [line for line in result.stdout.splitlines() if line.startswith("case-")]
+    assert len(answered) + len(refused) == 6
+    assert result.exit_code == (2 if refused else 0)
+    assert any((tmp_path / "out").iterdir())
+
+
+def test_predict_goes_on_past_a_case_it_can_not_judge(
+    run: Run, model: tuple[Path, Result], table: pd.DataFrame, tmp_path: Path
+) -> None:
+    table = table.set_index("id")
+    table.iloc[2] = float("nan")
+    table.reset_index().to_csv(tmp_path / "new.csv", index=False)
+    result = run("predict", str(model[0]), str(tmp_path / "new.csv"), "-o", str(tmp_path / "out"))
+    assert result.exit_code == 2
+    assert "of 6 inputs got no answer:" in result.stderr
+    assert f"  {table.index[2]}: " in result.stderr
+    assert f"{table.index[2]}: " not in result.stdout
+    assert result.stdout.count("case-") >= 1
+
+
+def test_predict_of_a_missing_table_writes_nothing(run: Run, model: tuple[Path, Result], tmp_path: Path) -> None:
+    result = run("predict", str(model[0]), str(tmp_path / "none.csv"), "-o", str(tmp_path / "out"))
+    assert result.exit_code == 2
+    assert "none.csv" in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_is_no_model(run: Run, tmp_path: Path) -> None:
+    for words in (["evaluate", str(tmp_path)], ["report", str(tmp_path)], ["export", str(tmp_path), "-o", "x.zip"]):
+        result = run(*words)
+        assert result.exit_code == 2, words
+        assert result.stderr.startswith("error: ")
+        assert "fault" not in result.stderr
+
+
+def test_report_and_export(run: Run, model: tuple[Path, Result], tmp_path: Path) -> None:
+    folder, _ = model
+    told = run("report", str(folder))
+    assert told.exit_code == 0, told.stderr
+    assert Path(told.stdout.removeprefix("report: ").strip()).read_text(encoding="utf-8").startswith("<!")
+    written = run("export", str(folder), "-o", str(tmp_path / "model.zip"))
+    assert written.exit_code == 0, written.stderr
+    with zipfile.ZipFile(tmp_path / "model.zip") as file:
+        names = file.namelist()
+    assert any(name.endswith("metrics.json") for name in names)
+    assert not any("private" in name for name in names)
+
+
+def test_a_stopped_training_says_how_to_go_on_and_does(run: Run, tmp_path: Path) -> None:
+    out = tmp_path / "model"
+    words = ["train", "breast_cancer", "--budget", "10s", "-o", str(out)]
+    running = subprocess.Popen(
+        [sys.executable, "-m", "galenic.cli", *words], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        env=os.environ,
+    )  # fmt: skip
+    until = time.monotonic() + 60
+    while not (out / "history.jsonl").is_file() and running.poll() is None and time.monotonic() < until:
+        time.sleep(0.02)
+    running.send_signal(signal.SIGINT)
+    _, said = running.communicate(timeout=60)
+    assert running.returncode == 3, said
+    assert "stopped: " in said
+    assert "what to do: continue with the same command and --resume" in said
+    assert "Traceback" not in said
+    assert not (out / "metrics.json").exists()
+    resumed = run(*words, "--resume")
+    assert resumed.exit_code == 0, resumed.stderr
+    assert (out / "metrics.json").is_file()
+
+
+def test_each_command_offers_what_its_verb_takes() -> None:
+    """A setting of a verb without its option, or an option that no verb knows, would go unnoticed."""
+    others = {"progress", "as_json", "sealed"}
+    for module in (check, demo, evaluate, export, predict, report, train):
+        name = module.__name__.rpartition(".")[2]
+        option = set(inspect.signature(getattr(module, name)).parameters)
+        setting = set(inspect.signature(getattr(verbs, name)).parameters)
+        assert option - others == setting - others, name
