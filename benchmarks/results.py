@@ -115,8 +115,8 @@ def detail_of(task: str, budget: str, rows: list[dict[str, Any]], published: lis
     patch = " x ".join(str(size) for size in plan["patch"] or [])
     text.append(
         f"Trained: `{plan['network']}`, patch {patch or 'none'}, batch {plan['batch']}, {plan['steps']} steps, "
-        f"{plan['precision']} {plan['layout']}, {plan['threads']} threads; {middle['seconds']['train']:.0f} s to train, "
-        f"{middle['seconds']['evaluate']:.0f} s to score; galenic {middle['galenic']}, {middle['date'][:10]}.\n"
+        f"{plan['precision']} {plan['layout']}, {plan['threads']} threads. Seconds: {middle['seconds']['train']:.0f} "
+        f"training, {middle['seconds']['evaluate']:.0f} scoring. galenic {middle['galenic']}, {middle['date'][:10]}.\n"
     )
     beside = [
         [one["who"], number(one["value"]), one["source"], one["comparable"]] for one in published if one["task"] == task

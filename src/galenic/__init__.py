@@ -16,7 +16,7 @@ _WHERE = {
     "Model": "galenic.core.model",
     "Task": "galenic.core.task",
     "check": "galenic.verbs",
-    "demo": "galenic.verbs",
+    "demo": "galenic.demonstration",
     "evaluate": "galenic.verbs",
     "export": "galenic.verbs",
     "load": "galenic.verbs",

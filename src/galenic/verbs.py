@@ -16,7 +16,7 @@ from galenic.core import bundle, finish, ranks, registry
 from galenic.core.cases import open_cases
 from galenic.core.contract import Answer
 from galenic.core.errors import GalenicError, InputError, MissingFile
-from galenic.core.files import write_json, write_text
+from galenic.core.files import inside, write_json, write_text
 from galenic.core.fit import Job, make_plan, open_job, train_job
 from galenic.core.model import Model, load_model
 from galenic.core.plan import Plan, load_plan
@@ -52,7 +52,7 @@ class Written:
 def train(  # noqa: PLR0913 - the options of the command
     what: str | Path, *, inputs: Sequence[str] = (), targets: Sequence[str] = (), network: str | None = None,
     budget: str = "10m", split: Path | None = None, folds: int = 0, start_from: Path | None = None,
-    plan: Path | None = None, seed: int = 0, device: str = "auto", out: Path | str, resume: bool = False,
+    plan: Path | None = None, seed: int | None = None, device: str = "auto", out: Path | str, resume: bool = False,
     exact: bool = False, progress: Progress | None = None,
 ) -> Model:  # fmt: skip
     """Learn `what` (a shipped task, a TOML file, a table of cases or a known folder) into the model folder `out`.
@@ -100,7 +100,7 @@ def _check_out(out: Path, *, resume: bool) -> None:
 
 def check(  # noqa: PLR0913 - the options of the command
     what: str | Path, *, inputs: Sequence[str] = (), targets: Sequence[str] = (), network: str | None = None,
-    budget: str = "10m", split: Path | None = None, folds: int = 0, seed: int = 0, device: str = "auto",
+    budget: str = "10m", split: Path | None = None, folds: int = 0, seed: int | None = None, device: str = "auto",
     progress: Progress | None = None,
 ) -> Check:  # fmt: skip
     """Everything that `train` would decide, without training: fields, parts, problems, the plan, the time."""
@@ -207,7 +207,7 @@ def _predict_one(model: Model, own: str, values: Any, out: Path, form: str) -> l
             done.append(Written(own, [], answer.refused, answer))
             continue
         stem = own if len(model.task.targets) == 1 else f"{own}.{name}"
-        paths = registry.target(one).write(answer, values, out / stem, form=form)
+        paths = registry.target(one).write(answer, values, inside(out, stem), form=form)
         done.append(Written(own, paths, None, answer))
     return done
 
@@ -231,13 +231,6 @@ def report(folder: Path | str, *, sealed: bool = True) -> Path:
 def export(folder: Path | str, file: Path | str) -> Path:
     """One zip of a verified model folder, without `private/`."""
     return bundle.export(Path(folder), Path(file))
-
-
-def demo(out: Path | str, *, progress: Progress | None = None) -> Path:
-    """The main job on real data that ships inside dependencies; the path of the joint report."""
-    from galenic import demonstration
-
-    return Path(demonstration.run(Path(out), progress or Silent()))
 
 
 def read_metrics(folder: Path) -> dict[str, Any]:

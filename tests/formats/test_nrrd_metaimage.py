@@ -81,6 +81,8 @@ def test_plain_masks_stay_plain(tmp_path):
         assert not back.geometry.known
     with pytest.raises(UnsupportedFile, match=r"\.mha"):
         metaimage.write_mask(mask, tmp_path / "p.mhd")
+    with pytest.raises(UnsupportedFile, match=r"\.nrrd"):
+        nrrd.write_mask(mask, tmp_path / "p.nhdr")
 
 
 NRRD = "NRRD0004\ntype: uint8\ndimension: 2\nsizes: 3 2\nencoding: raw\n"

@@ -6,6 +6,7 @@ import ast
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ class Import:
     typing: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass
 class Code:
     """A parsed Python file; `module` is its dotted name (galenic.core.plan)."""
 
@@ -36,6 +37,12 @@ class Code:
     def name(self) -> str:
         return self.path.relative_to(ROOT).as_posix()
 
+    @cached_property
+    def nodes(self) -> list[ast.AST]:
+        """Every node of the tree."""
+        return list(ast.walk(self.tree))
+
+    @cached_property
     def imports(self) -> list[Import]:
         return list(_imports(self.tree.body, self.module, "", typing=False))
 
@@ -51,9 +58,7 @@ def _imports(nodes: list[ast.stmt], module: str, function: str, *, typing: bool)
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 inner = node.name
             types = typing or (isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test))
-            body = [child for child in ast.walk(node) if isinstance(child, ast.stmt) and child is not node]
-            direct = [child for child in body if any(child is own for own in _children(node))]
-            yield from _imports(direct, module, inner, typing=types)
+            yield from _imports(_children(node), module, inner, typing=types)
 
 
 def _children(node: ast.stmt) -> list[ast.stmt]:

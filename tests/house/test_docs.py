@@ -80,7 +80,9 @@ def test_every_command_with_every_option(root: Path) -> None:
         own = [section for section in sections if section.startswith(f"`{path}`")]
         assert len(own) == 1, f"cli.md has {len(own)} sections `{path}`"
         for parameter in command.params:
-            for option in parameter.opts if parameter.param_type_name == "option" else [parameter.metavar or parameter.name]:
+            for option in (
+                parameter.opts if parameter.param_type_name == "option" else [parameter.metavar or parameter.name]
+            ):
                 if option != "--help":
                     assert option in own[0], f"cli.md, {path}: {option}"
 

@@ -23,14 +23,14 @@ def _dotted(node: ast.expr) -> str:
 
 
 def _calls(code: Any) -> list[tuple[int, str, ast.Call]]:
-    return [(node.lineno, _dotted(node.func), node) for node in ast.walk(code.tree) if isinstance(node, ast.Call)]
+    return [(node.lineno, _dotted(node.func), node) for node in code.nodes if isinstance(node, ast.Call)]
 
 
 def test_no_module_that_unpickles(package: list[Any]) -> None:
     faults = [
         f"{code.name}:{one.line} {one.module}"
         for code in package
-        for one in code.imports()
+        for one in code.imports
         if one.module.split(".")[0] in MODULES
     ]
     assert faults == []
@@ -73,7 +73,7 @@ def test_no_bare_except(package: list[Any]) -> None:
     faults = [
         f"{code.name}:{node.lineno}"
         for code in package
-        for node in ast.walk(code.tree)
+        for node in code.nodes
         if isinstance(node, ast.ExceptHandler)
         and (node.type is None or _dotted(node.type) == "BaseException")
         and not _raises(node)
@@ -89,10 +89,8 @@ def test_no_stub_is_left(package: list[Any]) -> None:
     faults = [
         f"{code.name}:{node.lineno}"
         for code in package
-        for node in ast.walk(code.tree)
-        if isinstance(node, ast.Raise)
-        and node.exc is not None
-        and "NotImplemented" in ast.dump(node.exc)
+        for node in code.nodes
+        if isinstance(node, ast.Raise) and node.exc is not None and "NotImplemented" in ast.dump(node.exc)
     ]
     assert faults == []
 

@@ -6,8 +6,10 @@ import re
 from pathlib import Path
 
 # Built from pieces, so that this file does not hold what it looks for.
-HOSTS = ["py" + "pi.org", "python" + "hosted.org", "conda.anaconda" + ".org", "files.python" + "hosted", "download.py" + "torch.org",
-         "huggingface" + ".co", "index" + "-url", "find" + "-links"]  # fmt: skip
+HOSTS = [
+    "py" + "pi.org", "python" + "hosted.org", "conda.anaconda" + ".org", "download.py" + "torch.org",
+    "huggingface" + ".co", "index" + "-url", "find" + "-links",
+]  # fmt: skip
 PLACES = ["/wo" + "rk/", "/ho" + "me/", "/ro" + "ot/", "/tmp/ba" + "sh", "/opt/wh" + "eels", "C:" + "\\Users"]
 TONGUES = ["Cla" + "ude", "Anthro" + "pic", "Chat" + "GPT", "language" + " model"]
 
@@ -40,7 +42,8 @@ def test_nobody_is_named_as_the_maker(text_files: list[Path], root: Path) -> Non
 def test_constraints_are_plain_pins(root: Path) -> None:
     """name==version and nothing else; torch's build is the machine's own."""
     lines = (root / "constraints.txt").read_text(encoding="utf-8").splitlines()
-    assert lines == sorted(lines, key=str.lower)
+    names = [line.partition("==")[0].lower() for line in lines]
+    assert names == sorted(set(names), key=lambda name: name.replace("_", "-"))
     assert [line for line in lines if not re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.]+", line)] == []
     own = re.compile(r"(galenic|torch|torchvision|triton|nvidia-.*|cuda-.*)==")
     assert [line for line in lines if own.match(line)] == []

@@ -132,7 +132,7 @@ def test_window_and_modality(tmp_path):
     nifti.write_image(volume(), tmp_path / "a.nii")
     table = rows(image=["a.nii"])
     seen = IMAGE.open(image_field(window=[-0.5, 0.5], modality="ct"), table, tmp_path).read(0)
-    assert seen.modality == "CT"
+    assert (seen.modality, seen.unit) == ("CT", "HU")
     assert np.array_equal(seen.array, volume().array.clip(-0.5, 0.5))
     with pytest.raises(ValueProblem, match="within the window"):
         IMAGE.open(image_field(window=[50, 90]), table, tmp_path).read(0)

@@ -15,7 +15,7 @@ def check(  # noqa: PLR0913 - a parameter an option
     budget: options.Budget = "10m",
     split: options.Split = None,
     folds: options.Folds = 0,
-    seed: options.Seed = 0,
+    seed: options.Seed = None,
     device: options.Device = "auto",
 ) -> None:
     """Say what training would do: fields, parts, problems found, the plan, the time it will take."""

@@ -19,10 +19,10 @@ def demo(
     ),
 ) -> None:
     """Train, evaluate and predict on real data that need no download: a smoke demo, no clinical claim."""
-    from galenic import verbs
+    from galenic import demonstration
 
     with Bars() as bars:
-        written = verbs.demo(out, progress=bars)
+        written = demonstration.demo(out, progress=bars)
     page = console()
     for metrics in sorted(out.glob("*/metrics.json")):
         print_metrics(json.loads(metrics.read_text(encoding="utf-8")), page)

@@ -27,6 +27,8 @@ Split = Annotated[
     Path | None, typer.Option("--split", metavar="FILE", help="CSV that says the part of each case: id, part.")
 ]
 Folds = Annotated[int, typer.Option("--folds", min=0, help="Cross-validate with so many folds; 0 is one split.")]
-Seed = Annotated[int, typer.Option("--seed", help="Fixes all that is left to chance.")]
+Seed = Annotated[
+    int | None, typer.Option("--seed", min=0, help="Fixes all that is left to chance; 0, or the seed of --plan.")
+]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
 Exact = Annotated[bool, typer.Option("--exact", help="Compute in 32-bit floats throughout: slower.")]

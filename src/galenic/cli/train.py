@@ -29,7 +29,7 @@ def train(  # noqa: PLR0913 - a parameter an option
     plan: Annotated[
         Path | None, typer.Option("--plan", metavar="FILE", help="Repeat a run: obey its plan.json to the letter.")
     ] = None,
-    seed: options.Seed = 0,
+    seed: options.Seed = None,
     device: options.Device = "auto",
     resume: Annotated[bool, typer.Option("--resume", help="Go on where a stopped run in DIR left off.")] = False,
     exact: options.Exact = False,

@@ -74,8 +74,8 @@ def verify(folder: Path) -> dict[str, Any]:
         )
     try:
         kept = json.loads(path.read_text(encoding="utf-8"))
-        version, digests = kept["format"], dict(kept["digests"])
-    except (ValueError, KeyError, TypeError, UnicodeDecodeError) as error:
+        version, digests = int(kept["format"]), dict(kept["digests"])
+    except (ValueError, KeyError, TypeError, UnicodeDecodeError, RecursionError) as error:
         raise ModelFolderError(f"{path} is damaged: {error}", todo="copy the model folder again") from error
     if version > FORMAT:
         raise NewerVersionError(

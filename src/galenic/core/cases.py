@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -44,7 +45,7 @@ class Cases:
         known = self.role("patient")
         if known is None:
             return list(self.ids)
-        return [own if pd.isna(value) else str(value) for own, value in zip(self.ids, known, strict=True)]
+        return [text_of(value) or own for own, value in zip(self.ids, known, strict=True)]
 
     def values(self, row: int, names: Sequence[str] | None = None) -> Values:
         """The values of a row, read now."""
@@ -53,22 +54,60 @@ class Cases:
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """A CSV, TSV or Parquet table; TableError if it can't be read or has no rows."""
+    """A CSV, TSV or Parquet table; UnreadableFile if it can't be read, TableError if it has no rows.
+
+    A column of a CSV with a whole number that begins with 0 stays text: 007 and 7 may be two patients.
+    """
     if not path.is_file():
         raise MissingFile(f"no table of cases {path}")
     try:
         if path.suffix.lower() == ".parquet":
             table = pd.read_parquet(path)
         else:
-            table = pd.read_csv(path, sep="\t" if path.suffix.lower() == ".tsv" else ",")
-    except (ValueError, OSError, UnicodeDecodeError, pd.errors.ParserError) as error:
+            table = _read_csv(path, "\t" if path.suffix.lower() == ".tsv" else ",")
+    except (ValueError, OSError, pd.errors.ParserWarning) as error:
         raise UnreadableFile(f"{path} can't be read as a table: {error}", allowed="CSV, TSV or Parquet") from error
+    _no_column_twice(path, table.columns)
     if table.empty:
         raise TableError(f"the table {path} has no rows")
-    twice = table.columns[table.columns.duplicated()]
+    return table
+
+
+def _read_csv(path: Path, sep: str) -> pd.DataFrame:
+    # pandas renames columns of one name by itself, so the names are looked at before
+    _no_column_twice(path, pd.read_csv(path, sep=sep, header=None, nrows=1, dtype=str).iloc[0].dropna())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", pd.errors.ParserWarning)  # rows longer than the header
+        table = pd.read_csv(path, sep=sep, index_col=False)
+    led = _led_by_zero(path, sep, [column for column in table.columns if _whole(table[column])])
+    if led:
+        text = pd.read_csv(path, sep=sep, dtype=str, usecols=led)
+        table = table.assign(**{column: text[column] for column in led})
+    return table
+
+
+def _whole(column: pd.Series) -> bool:
+    """True for whole numbers, which a gap makes float."""
+    if not pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column):
+        return False
+    return bool((column.dropna() % 1 == 0).all())
+
+
+def _led_by_zero(path: Path, sep: str, columns: Sequence[str]) -> list[str]:
+    """The columns in which a whole number begins with 0."""
+    found: set[str] = set()
+    if not columns:
+        return []
+    rows = max(1, 1_000_000 // len(columns))
+    for piece in pd.read_csv(path, sep=sep, dtype=str, usecols=list(columns), chunksize=rows):
+        found |= {column for column in piece.columns if piece[column].str.fullmatch(r"\s*0\d+\s*").any()}
+    return sorted(found)
+
+
+def _no_column_twice(path: Path, names: pd.Index | pd.Series) -> None:
+    twice = names[names.duplicated()]
     if len(twice):
         raise TableError(f"the table {path} names columns twice: {', '.join(map(str, twice))}")
-    return table
 
 
 def find_roles(table: pd.DataFrame, task: Task) -> dict[str, str]:
@@ -130,7 +169,9 @@ def _some(table: pd.DataFrame) -> str:
 def _ids(table: pd.DataFrame, roles: Mapping[str, str], task: Task) -> list[str]:
     """The id column; else the stem of the first file column where that is unique; else the row's number."""
     if "id" in roles:
-        ids = [str(value) for value in table[roles["id"]]]
+        ids = [text_of(value) or "" for value in table[roles["id"]]]
+        if "" in ids:
+            raise TableError(f"row {ids.index('') + 1} has no id", allowed="an id of its own in each row")
         twice = sorted({one for one in ids if ids.count(one) > 1}) if len(set(ids)) < len(ids) else []
         if twice:
             raise TableError(
@@ -145,6 +186,15 @@ def _ids(table: pd.DataFrame, roles: Mapping[str, str], task: Task) -> list[str]
             if len(set(stems)) == len(stems):
                 return stems
     return [f"row-{row:05d}" for row in range(len(table))]
+
+
+def text_of(value: Any) -> str | None:
+    """A cell as text, None where it is missing; a whole number is written as one, though a gap made its column float."""
+    if pd.isna(value):
+        return None
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value).strip() or None
 
 
 def case_name(path: Any) -> str:

@@ -57,14 +57,21 @@ def load(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer) -> Ke
         return {key[len(name) + 1 :]: tensor for key, tensor in tensors.items() if key.startswith(f"{name}.")}
 
     network.load_state_dict(part("now"))
+    parameters = [one for group in optimizer.param_groups for one in group["params"]]
     states: dict[int, dict[str, Tensor]] = {}
     for key, tensor in part("optimizer").items():
         number, name = key.split(".", 1)
-        states.setdefault(int(number), {})[name] = tensor
+        states.setdefault(int(number), {})[name] = _laid_out(tensor, parameters[int(number)])
     optimizer.load_state_dict({"state": states, "param_groups": optimizer.state_dict()["param_groups"]})
-    device = next(network.parameters()).device
-    return Kept(
-        {name: tensor.to(device) for name, tensor in part("average").items()},
-        {name: tensor.to(device) for name, tensor in part("best").items()},
-        state,
+    now = network.state_dict()
+    average, best = (
+        {name: _laid_out(tensor, now[name]) for name, tensor in part(kept).items()} for kept in ("average", "best")
     )
+    return Kept(average, best, state)
+
+
+def _laid_out(tensor: Tensor, like: Tensor) -> Tensor:
+    """Tensors of the same shape get the same memory layout: another one rounds otherwise, and is slower."""
+    if tensor.shape != like.shape:
+        return tensor
+    return torch.empty_like(like, dtype=tensor.dtype, requires_grad=False).copy_(tensor)

@@ -13,6 +13,7 @@ from galenic.core.contract import Field, Judged
 
 RESAMPLES = 1000
 LEVEL = 0.95
+_TAILS = [50 * (1 - LEVEL), 50 * (1 + LEVEL)]
 
 Scores = dict[str, dict[str, float]]
 
@@ -37,12 +38,11 @@ def bootstrap(
         for part, own in scores(picked).items():
             for name, value in own.items():
                 drawn.setdefault((part, name), []).append(value)
-    tail = 100 * (1 - LEVEL) / 2
     intervals: dict[str, dict[str, tuple[float, float]]] = {}
     for (part, name), values in drawn.items():
         known = np.array([value for value in values if not math.isnan(value)])
         if len(known) >= 0.5 * resamples:
-            low, high = np.percentile(known, [tail, 100 - tail])
+            low, high = np.percentile(known, _TAILS)
             intervals.setdefault(part, {})[name] = (float(low), float(high))
     return intervals
 
@@ -106,15 +106,19 @@ def paired(
     *,
     seed: int = 0,
 ) -> dict[str, float]:
-    """Difference of two learners' score on the same cases, with its 95 % interval by resampling the same groups."""
+    """Difference of two learners' score on the same cases, with its 95 % interval by resampling the same groups.
+
+    The interval is NaN for fewer than two groups, and where half of the resamples leave the difference undefined.
+    """
     members: dict[str, list[int]] = {}
     for at, group in enumerate(groups):
         members.setdefault(group, []).append(at)
     names = sorted(members)
     rng = np.random.default_rng(seed)
     gaps = []
-    for _ in range(RESAMPLES):
+    for _ in range(RESAMPLES if len(names) > 1 else 0):
         drawn = [i for pick in rng.integers(len(names), size=len(names)) for i in members[names[pick]]]
         gaps.append(scores([ours[i] for i in drawn]) - scores([theirs[i] for i in drawn]))
-    low, high = np.nanpercentile(gaps, [2.5, 97.5])
+    known = [gap for gap in gaps if not math.isnan(gap)]
+    low, high = np.percentile(known, _TAILS) if 2 * len(known) > RESAMPLES else (math.nan, math.nan)
     return {"difference": scores(ours) - scores(theirs), "low": float(low), "high": float(high)}

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from galenic.core.errors import NoSpaceError, UnsafeFile
+from galenic.core.errors import NoSpaceError, UnreadableFile, UnsafeFile
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -54,6 +54,17 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
 
 
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object that galenic wrote; UnreadableFile if it is none."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise UnreadableFile(f"{path} is not JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise UnreadableFile(f"{path} holds no JSON object")
+    return found
+
+
 def sha256(path: Path) -> str:
     """Hex SHA-256 of a file, read in pieces."""
     with path.open("rb") as file:
@@ -62,8 +73,8 @@ def sha256(path: Path) -> str:
 
 def inside(folder: Path, name: str) -> Path:
     """`folder / name`, refused when it would lie outside `folder` (by .., a link or an absolute path)."""
-    path = (folder / name).resolve()
-    if not path.is_relative_to(folder.resolve()):
+    path = (folder / name.replace("\0", "?")).resolve()
+    if "\0" in name or not path.is_relative_to(folder.resolve()):
         raise UnsafeFile(
             f"{name!r} points outside its folder {folder}", todo="only paths below the folder are followed"
         )

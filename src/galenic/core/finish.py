@@ -68,12 +68,12 @@ class Lazy:
 
 @dataclass(frozen=True)
 class Scored:
-    """A part judged by the model and by each baseline: target -> learner -> one record a case."""
+    """A part judged by the model and by each baseline: target -> learner -> a record a case, None without a truth."""
 
     ids: list[str]
     groups: list[str]
     labels: dict[str, list[str]]
-    judged: dict[str, dict[str, list[Judged]]]
+    judged: dict[str, dict[str, list[Judged | None]]]
     seconds: float
 
 
@@ -163,7 +163,7 @@ def score(model: Model, cases: Cases, ready: Ready, rows: Sequence[int], progres
     began = time.monotonic()
     task = model.task
     baselines = load_baselines(model.folder, task, model.plan.frames)
-    judged: dict[str, dict[str, list[Judged]]] = {one.name: {"model": []} for one in task.targets}
+    judged: dict[str, dict[str, list[Judged | None]]] = {one.name: {"model": []} for one in task.targets}
     for one in task.targets:
         judged[one.name] |= {learner.name: [] for learner in baselines}
     progress.stage(title, len(rows), "cases")
@@ -173,9 +173,10 @@ def score(model: Model, cases: Cases, ready: Ready, rows: Sequence[int], progres
         given = {"model": model.answer(prepared)}
         given |= {learner.name: _by_baseline(model, learner, prepared) for learner in baselines}
         for one in task.targets:
-            if truths[one.name] is not None:
-                for name, own in given.items():
-                    judged[one.name][name].append(registry.target(one).judge(own[one.name], truths[one.name], one))
+            truth = truths[one.name]
+            for name, own in given.items():
+                found = None if truth is None else registry.target(one).judge(own[one.name], truth, one)
+                judged[one.name][name].append(found)
         progress.advance(done)
     patients = cases.patients()
     return Scored(
@@ -217,13 +218,16 @@ def to_metrics(
     targets = {}
     for one in task.targets:
         kind = registry.target(one)
-        own = scored.judged[one.name]
-        found = measure(one, own["model"], scored.groups)
-        found["subgroups"] = subgroups(one, own["model"], scored.groups, scored.labels)
+        there = [at for at, case in enumerate(scored.judged[one.name]["model"]) if case is not None]
+        own = {name: [case for case in cases if case is not None] for name, cases in scored.judged[one.name].items()}
+        groups = [scored.groups[at] for at in there]
+        labels = {name: [given[at] for at in there] for name, given in scored.labels.items()}
+        found = measure(one, own["model"], groups)
+        found["subgroups"] = subgroups(one, own["model"], groups, labels)
         found["baselines"] = []
         for name, judged in own.items():
             if name != "model":
-                simple = measure(one, judged, scored.groups, resamples=300)
+                simple = measure(one, judged, groups, resamples=300)
                 scores = {
                     key: {k: value[k] for k in ("value", "low", "high")} for key, value in simple["scores"].items()
                 }
@@ -244,10 +248,7 @@ def keep_rows(path: Path, scored: Scored) -> None:
     """One line a case: what each learner scored, for pairing and for the report; private, as it names cases."""
     lines = []
     for at, own in enumerate(scored.ids):
-        record = {
-            name: {learner: judged[at] for learner, judged in by.items() if at < len(judged)}
-            for name, by in scored.judged.items()
-        }
+        record = {name: {learner: judged[at] for learner, judged in by.items()} for name, by in scored.judged.items()}
         lines.append(json.dumps({"id": own, "patient": scored.groups[at], "judged": record}))
     write_text(path, "\n".join(lines) + "\n")
 

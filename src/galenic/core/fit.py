@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
@@ -14,8 +14,8 @@ import torch
 from galenic.core import bundle, ranks, registry
 from galenic.core.cases import Cases, open_cases
 from galenic.core.contract import Budget, NetworkPlug, Runner, Settings
-from galenic.core.errors import BudgetError, PlanError
-from galenic.core.files import write_json
+from galenic.core.errors import BudgetError, PlanError, TableError
+from galenic.core.files import read_json, write_json
 from galenic.core.frames import Frames
 from galenic.core.network import Network
 from galenic.core.plan import Network as NetworkPlan
@@ -34,7 +34,10 @@ FEW_STEPS, FEW_EPOCHS = 200, 2.0
 
 @dataclass(frozen=True)
 class Job:
-    """All that a training is asked for. `table` is the table of cases, paths in it relative to `root`."""
+    """All that a training is asked for. `table` is the table of cases, paths in it relative to `root`.
+
+    seed: None is 0, or the seed of the plan that is obeyed.
+    """
 
     task: Task
     table: pd.DataFrame
@@ -46,7 +49,7 @@ class Job:
     folds: int = 0
     start_from: Path | None = None
     plan: Path | None = None
-    seed: int = 0
+    seed: int | None = None
     device: str = "auto"
     exact: bool = False
     resume: bool = False
@@ -70,8 +73,20 @@ class Work:
     name: str
     began: float
 
+    @property
+    def seed(self) -> int:
+        return self.job.seed or 0
+
+    def taught(self, rows: Sequence[int]) -> list[int]:
+        """Those of the rows that hold a truth of some target; TableError where none does."""
+        names = [one.name for one in self.task.targets]
+        found = [row for row in rows if any(name in self.ready[row].arrays for name in names)]
+        if rows and not found:
+            raise TableError(f"none of {len(rows)} cases has a truth of {', '.join(names)}", allowed="at least one")
+        return found
+
     def build(self) -> Network:
-        torch.manual_seed(self.job.seed)
+        torch.manual_seed(self.seed)
         return self.plug.build(self.task, self.settings, self.network_settings)
 
     def runner(self, network: Network, precision: str) -> Runner:
@@ -88,15 +103,19 @@ def open_job(job: Job, progress: Progress, began: float | None = None, *, cache:
     task = registry.checked(job.task)
     cases = open_cases(job.table, job.root, task)
     calib = any(registry.target(target).calibrates for target in task.targets)
+    obeyed = _obeyed_plan(job)
+    known = obeyed or _plan_of(job.start_from)
+    job = _settled(job, obeyed)
     groups = _groups(cases, task)
-    split = divide(cases, task, seed=job.seed, calib=calib, file=job.split, groups=groups)
+    split = divide(cases, task, seed=job.seed or 0, calib=calib, file=job.split, groups=groups)
+    split = replace(split, origin=_origin_before(job) or split.origin)
     frames = Frames(task)
-    known = _known_plan(job)
     name, why = registry.choose_network(task, job.network or (known.network.name if known else None))
     plug = registry.network(name)
     if known is not None:
-        _same_fields(known, task)
-        settings, network_settings, reasons = known.frames, known.network.settings, dict(known.reasons)
+        _same_fields(known, task, name)
+        settings, network_settings = known.frames, known.network.settings
+        reasons = {key: text for key, text in known.reasons.items() if not _of_one_run(key)}
     else:
         budget = parse_budget(job.budget)
         summary = summarise(frames, cases, split.rows("train"), progress)
@@ -119,19 +138,49 @@ def _groups(cases: Cases, task: Task) -> list[str]:
     return groups
 
 
-def _known_plan(job: Job) -> Plan | None:
-    """The plan to obey: of the run that is resumed, of --plan, or the frames and network of --from."""
+def _obeyed_plan(job: Job) -> Plan | None:
+    """The plan to obey to the letter: of the run that is resumed, or of --plan."""
     if job.resume and (job.out / "plan.json").is_file():
         return load_plan(job.out / "plan.json")
-    if job.plan is not None:
-        return load_plan(job.plan)
-    if job.start_from is not None:
-        bundle.verify(job.start_from)
-        return load_plan(job.start_from / "plan.json")
-    return None
+    return None if job.plan is None else load_plan(job.plan)
 
 
-def _same_fields(plan: Plan, task: Task) -> None:
+def _plan_of(folder: Path | None) -> Plan | None:
+    """The plan of --from, whose frames and network are taken over."""
+    if folder is None:
+        return None
+    bundle.verify(folder)
+    return load_plan(folder / "plan.json")
+
+
+def _settled(job: Job, obeyed: Plan | None) -> Job:
+    """The job with its seed; a resumed one with the parts it began with, or it would learn from its test cases."""
+    if obeyed is None:
+        return replace(job, seed=job.seed or 0)
+    if not job.resume:
+        return replace(job, seed=obeyed.seed if job.seed is None else job.seed)
+    begun = job.out / bundle.PRIVATE / "split.csv"
+    return replace(job, seed=obeyed.seed, split=begun if begun.is_file() else job.split)
+
+
+def _origin_before(job: Job) -> str:
+    """Where the parts of a resumed run came from."""
+    run = job.out / bundle.PRIVATE / "run.json"
+    return str(read_json(run).get("split", "")) if job.resume and run.is_file() else ""
+
+
+def _of_one_run(reason: str) -> bool:
+    """True for what a plan says of the run it was made for, which another run must not repeat."""
+    return reason.startswith("training.") or reason in ("clock", "warning: budget")
+
+
+def _same_fields(plan: Plan, task: Task, network: str) -> None:
+    if network != plan.network.name:
+        raise PlanError(
+            f"the network {network} with a plan for {plan.network.name}",
+            allowed=plan.network.name,
+            todo="leave --network out, or --plan (or --from)",
+        )
     named = {
         name for settings in plan.frames.values() for own in settings.values() if isinstance(own, dict) for name in own
     }
@@ -149,7 +198,7 @@ def make_plan(work: Work, device: torch.device, progress: Progress, probed: Sequ
     job, settings = work.job, work.network_settings
     budget = parse_budget(job.budget)
     rows = work.split.rows("train")
-    feed = Feed(work.ready, probed or rows, job.seed, settings["batch"])
+    feed = Feed(work.ready, work.taught(probed or rows), work.seed, settings["batch"])
     progress.stage("probing this device")
     most = 60.0 if budget.seconds is None else 0.04 * budget.seconds
     found = probe(work.build, feed, device, exact=job.exact, most=most)
@@ -181,7 +230,7 @@ def make_plan(work: Work, device: torch.device, progress: Progress, probed: Sequ
         training.learning_rate *= 0.3
         reasons["training.learning_rate"] = "fine-tuning: three tenths of the rate for training from scratch"
     return Plan(
-        task=work.task.name, seed=job.seed, budget=job.budget, frames=work.settings,
+        task=work.task.name, seed=work.seed, budget=job.budget, frames=work.settings,
         network=NetworkPlan(name=work.name, settings=settings), training=training, reasons=reasons, folds=job.folds,
     )  # fmt: skip
 
@@ -209,12 +258,12 @@ def train_job(job: Job, progress: Progress | None = None, began: float | None = 
     work = open_job(job, progress, began)
     rows = work.split.rows("train") + work.split.rows("valid")
     work.ready.load(rows, progress, "preparing")
-    whole = job.resume or job.plan is not None
-    plan = _known_plan(job) if whole else None
+    plan = _obeyed_plan(job)
     if plan is None:
         plan = ranks.agree(make_plan(work, device, progress))
-    elif job.plan is not None and plan.seed != job.seed:
-        plan = plan.model_copy(update={"seed": job.seed})
+    else:
+        kept = {key: text for key, text in plan.reasons.items() if key not in ("clock", "training.best")}
+        plan = plan.model_copy(update={"seed": work.seed, "reasons": kept})
     if ranks.first():
         _write_inputs(work, plan)
     adapt = parse_budget(plan.budget).seconds is not None and job.plan is None
@@ -242,11 +291,12 @@ def _train_member(
 ) -> None:
     job, members = work.job, max(plan.folds, 1)
     path = job.out / weights_name(number, members)
-    if path.is_file() and job.resume:
-        return
-    train = [row for row, part in enumerate(parts) if part == "train"]
-    valid = [row for row, part in enumerate(parts) if part == "valid"][: _quick_cases(work.task)]
     folder = job.out if members == 1 else job.out / bundle.PRIVATE / f"fold{number}"
+    if path.is_file() and job.resume:
+        (folder / "checkpoint.safetensors").unlink(missing_ok=True)
+        return
+    train, valid = (work.taught([row for row, own in enumerate(parts) if own == part]) for part in ("train", "valid"))
+    valid = valid[: _quick_cases(work.task)]
     folder.mkdir(parents=True, exist_ok=True)
     network = work.build()
     if job.start_from is not None:
@@ -268,19 +318,23 @@ def _train_member(
         until = time.monotonic() + max(left - spent, 1.0)
     stopped = trainer.run(progress, until=until, adapt=adapt)
     if ranks.first():
-        bundle.save_weights(path, weights_of(trainer.finish()))
-        plan.training.schedule = training.schedule if members == 1 else plan.training.schedule
+        if members == 1:
+            plan.training.schedule = training.schedule
         if stopped:
-            plan.reasons["clock"] = f"the clock ended training at step {trainer.step} of {training.steps}"
+            plan.reasons["clock"] = (
+                f"the clock ended training at step {trainer.step} of {training.schedule[-2][1]}, within {plan.budget}"
+            )
         plan.reasons["training.best"] = f"step {trainer.best_step} of {trainer.step}, by the validation score"
         plan.save(job.out / "plan.json")
-    trainer.clear()
+        bundle.save_weights(path, weights_of(trainer.finish()))  # last: where they are, nothing is left to be trained
+        trainer.clear()
 
 
 def _take_weights(network: Network, folder: Path, progress: Progress) -> None:
     """Start from another model's weights wherever name and shape agree."""
     own = network.state_dict()
-    given = bundle.load_weights(folder / "weights.safetensors")
+    path = folder / weights_name(0, 1)
+    given = bundle.load_weights(path if path.is_file() else folder / weights_name(0, 2))
     fitting = {name: tensor for name, tensor in given.items() if name in own and own[name].shape == tensor.shape}
     if not fitting:
         raise PlanError(f"no weight of {folder} fits this network", todo="fine-tune from a model of the same task")
@@ -296,8 +350,13 @@ def _scorer(work: Work, valid: Sequence[int], precision: str) -> Callable[[Netwo
         outputs = [work.plug.infer(run, work.ready[row], work.settings, work.network_settings) for row in valid]
         values = []
         for one in work.task.targets:
-            truths = [work.ready[row].arrays[one.name] for row in valid]
-            values.append(registry.target(one).quick([own[one.name] for own in outputs], truths, one))
+            pairs = [
+                (own[one.name], work.ready[row].arrays[one.name])
+                for row, own in zip(valid, outputs, strict=True)
+                if one.name in work.ready[row].arrays
+            ]
+            if pairs:
+                values.append(registry.target(one).quick([p[0] for p in pairs], [p[1] for p in pairs], one))
         known = [value for value in values if not math.isnan(value)]
         return sum(known) / len(known) if known else -math.inf
 
@@ -315,7 +374,7 @@ def _write_inputs(work: Work, plan: Plan) -> None:
     write_json(
         out / bundle.PRIVATE / "run.json",
         {
-            "task": work.task.name, "budget": work.job.budget, "network": work.job.network, "seed": work.job.seed,
+            "task": work.task.name, "budget": work.job.budget, "network": work.job.network, "seed": plan.seed,
             "device": work.job.device, "folds": work.job.folds, "exact": work.job.exact,
             "split": work.split.origin, "warnings": work.split.warnings,
         },

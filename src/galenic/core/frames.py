@@ -68,6 +68,6 @@ def collate(samples: Sequence[Mapping[str, torch.Tensor]]) -> Batch:
     values, present = {}, {}
     for name in names:
         like = next(sample[name] for sample in samples if name in sample)
-        values[name] = torch.stack([sample.get(name, torch.zeros_like(like)) for sample in samples])
+        values[name] = torch.stack([sample[name] if name in sample else torch.zeros_like(like) for sample in samples])
         present[name] = torch.tensor([name in sample for sample in samples])
     return Batch(values, len(samples), present)

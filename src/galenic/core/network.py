@@ -57,11 +57,16 @@ class Network(nn.Module):
         raise TypeError(f"{type(self).__name__} has no encode")
 
     def losses(self, batch: Batch, progress: float) -> dict[str, Loss]:  # noqa: ARG002 - progress is for schedules
-        """By default each target's loss on its output. `progress` runs from 0 to 1."""
+        """By default each target's loss on its output, 0 for a case that lacks it. `progress` runs from 0 to 1."""
         outputs = self(*(batch.values[name] for name in self.inputs))
         done = {}
         for field, output in zip(self.task.targets, outputs, strict=True):
             kind = registry.target(field)
-            settings = self.frames[kind.frame]
-            done[field.name] = Loss(kind.loss(output, batch.values[field.name], field, settings))
+            loss = kind.loss(output, batch.values[field.name], field, self.frames[kind.frame])
+            done[field.name] = Loss(loss * self.known(batch, field.name))
         return done
+
+    @staticmethod
+    def known(batch: Batch, name: str) -> Tensor | float:
+        """(batch,) 1 where a case has the field and 0 where it lacks it; times a loss of each case."""
+        return batch.present[name].float() if name in batch.present else 1.0

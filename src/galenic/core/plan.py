@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from galenic import __version__
 from galenic.core.contract import Budget
@@ -26,15 +26,15 @@ class Training(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    batch: int
+    batch: int = Field(ge=1)
     learning_rate: float
     weight_decay: float
     optimizer: str
     precision: str
     layout: str
-    schedule: list[tuple[int, int]]
-    evaluate_every: int
-    warmup: int
+    schedule: list[tuple[int, int]] = Field(min_length=1)
+    evaluate_every: int = Field(ge=1)
+    warmup: int = Field(ge=0)
     ema: float
     clip: float = 12.0
     seconds_per_step: float
@@ -95,17 +95,18 @@ def load_plan(path: Path) -> Plan:
                 f"{path} has format {data['format']}", allowed=f"up to {FORMAT}", todo="pip install -U galenic"
             )
         return Plan.model_validate(data)
-    except (ValueError, UnicodeDecodeError, ValidationError) as error:
+    except (ValueError, UnicodeDecodeError, ValidationError, RecursionError) as error:
         raise PlanError(f"{path} is no plan of this version: {str(error)[:400]}") from error
 
 
+_MOST = 1e9  # of any unit: more is a slip
 _UNITS = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 
 
 def parse_budget(text: str) -> Budget:
     """`90s`, `10m`, `2h`, `40epochs` or `500steps`."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|m|min|h|epochs?|steps?)", text.strip().lower())
-    if match is None or float(match[1]) <= 0:
+    if match is None or not 0 < float(match[1]) < _MOST:
         raise BudgetError(f"the budget {text!r}", allowed="such as 90s, 10m, 2h, 40epochs or 500steps")
     amount, unit = float(match[1]), match[2]
     if unit.startswith("epoch"):

@@ -70,10 +70,10 @@ class Ready:
             return held
         prepared = self._mapped(row) or self._make(row)
         size = sum(array.nbytes for array in prepared.arrays.values())
-        if size <= self._room or self._cache is None:
+        if size <= self._room:
             self._room -= size
             self._held[row] = prepared
-        elif self._mapped(row) is None:
+        elif self._cache is not None and self._mapped(row) is None:
             prepared = self._store(row, prepared)
         return prepared
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from os.path import normpath
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from galenic.core.cases import Cases, matching
-from galenic.core.errors import LeakageError, MissingFile, TableError
+from galenic.core import registry
+from galenic.core.cases import Cases, matching, text_of
+from galenic.core.errors import LeakageError, MissingFile, TableError, UnreadableFile
 from galenic.core.task import Task
 
 PARTS = ("train", "valid", "calib", "test")
@@ -50,11 +52,11 @@ def divide(
                 allowed="at least one case in train and in test",
                 todo="mend the split, or give more cases",
             )
-    check_leaks(cases, task, parts, together)
     if "valid" not in parts:
         parts = _carve(parts, together, "valid", seed)
     if calib and "calib" not in parts:
         parts = _carve(parts, together, "calib", seed)
+    check_leaks(cases, task, parts, together)
     for need in ("train", "valid"):
         if need not in parts:
             raise TableError(
@@ -76,13 +78,13 @@ def _given(cases: Cases, task: Task, file: Path | None) -> tuple[str, list[str]]
     if task.holdout is not None:
         if task.holdout.column not in cases.table.columns:
             raise TableError(f"the holdout names the column {task.holdout.column!r}, which the table lacks")
-        held = cases.table[task.holdout.column].astype(str).isin(task.holdout.test)
+        held = [text_of(value) in task.holdout.test for value in cases.table[task.holdout.column]]
         return f"{task.holdout.column} {', '.join(task.holdout.test)} held out", [
             "test" if own else "train" for own in held
         ]
     column = cases.role("split")
     if column is not None:
-        parts = ["" if pd.isna(value) else str(value) for value in column]
+        parts = [text_of(value) or "" for value in column]
         _check_names(parts, "the split column")
         return "the table's split column", parts
     return "", [""] * len(cases)
@@ -91,9 +93,20 @@ def _given(cases: Cases, task: Task, file: Path | None) -> tuple[str, list[str]]
 def _from_file(cases: Cases, file: Path) -> list[str]:
     if not file.is_file():
         raise MissingFile(f"no split file {file}")
-    split = pd.read_csv(file, dtype=str)
+    try:
+        split = pd.read_csv(file, dtype=str, keep_default_na=False)
+    except (ValueError, OSError) as error:
+        raise UnreadableFile(f"{file} can't be read as a split: {error}", allowed="a CSV of id, part") from error
     if not {"id", "part"} <= set(split.columns):
         raise TableError(f"the split file {file.name} has columns {list(split.columns)}", allowed="id, part")
+    if split.empty:
+        raise TableError(f"the split file {file.name} has no rows")
+    twice = split["id"][split["id"].duplicated()].tolist()
+    if twice:
+        raise LeakageError(
+            f"the split file {file.name} names {len(twice)} ids more than once: {', '.join(twice[:5])}",
+            allowed="each id once, in one part",
+        )
     part_of = dict(zip(split["id"], split["part"], strict=True))
     unknown = sorted(set(part_of) - set(cases.ids))
     if len(unknown) == len(part_of):
@@ -138,7 +151,7 @@ def _carve(parts: Sequence[str], together: Sequence[str], name: str, seed: int) 
 def folds(parts: Sequence[str], together: Sequence[str], count: int, seed: int) -> list[list[str]]:
     """`count` versions of the parts: train and valid are pooled, and each group is valid once."""
     groups = sorted({own for own, part in zip(together, parts, strict=True) if part in ("train", "valid")})
-    if count > len(groups):
+    if not 2 <= count <= len(groups):
         raise TableError(f"{count} folds of {len(groups)} groups", allowed=f"2 to {len(groups)} folds")
     order = np.random.default_rng([seed, 99]).permutation(len(groups))
     fold_of = {groups[own]: at % count for at, own in enumerate(order)}
@@ -158,11 +171,10 @@ def check_leaks(cases: Cases, task: Task, parts: Sequence[str], together: Sequen
     _no_overlap(together, parts, "patient" if cases.role("patient") is not None else "case", PARTS)
     for one in task.inputs:
         columns = matching(cases.table, one)
-        first = cases.table[columns[0]] if columns else None
-        if first is not None and not pd.api.types.is_numeric_dtype(first):
-            paths = [f"\0{row}" if pd.isna(value) else str(value) for row, value in enumerate(first)]
-            if one.kind not in ("number", "category"):
-                _no_overlap(paths, parts, f"{one.name} file", PARTS)
+        if columns and registry.kind(one.kind).from_file:
+            cells = cases.table[columns[0]]
+            paths = [f"\0{row}" if pd.isna(value) else normpath(str(value)) for row, value in enumerate(cells)]
+            _no_overlap(paths, parts, f"{one.name} file", PARTS)
 
 
 def _no_overlap(names: Sequence[str], parts: Sequence[str], what: str, which: Sequence[str]) -> None:
@@ -176,5 +188,6 @@ def _no_overlap(names: Sequence[str], parts: Sequence[str], what: str, which: Se
         raise LeakageError(
             f"{len(shared)} {what}s stand in more than one part: {listed}",
             allowed=f"each {what} in one part",
-            todo="mend the split so that all rows of a patient are in one part",
+            todo="mend the split so that all rows of a patient are in one part; where there is none, name the patient "
+            "of each row in a column `patient`",
         )

@@ -24,7 +24,10 @@ class Holdout(BaseModel):
 
 
 class Task(BaseModel):
-    """Input and target fields, and how the cases are divided. Unknown keys are refused."""
+    """Input and target fields, and how the cases are divided. Unknown keys are refused.
+
+    baselines: learners that stand beside the model, besides those that the targets' kinds name.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -37,6 +40,7 @@ class Task(BaseModel):
     within_one_subject: bool = False
     notes: list[str] = []
     roles: dict[str, str] = {}
+    baselines: list[str] = []
     inputs: list[Field]
     targets: list[Field]
 

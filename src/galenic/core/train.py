@@ -9,7 +9,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +20,15 @@ from torch.nn.parallel import DistributedDataParallel
 
 from galenic.core import checkpoint, ranks
 from galenic.core.contract import Batch
+from galenic.core.files import write_text
 from galenic.core.frames import collate
 from galenic.core.network import Network
 from galenic.core.plan import Training
 from galenic.core.progress import Progress
 from galenic.core.ready import Ready
 
-LOOK_AT_CLOCK = 20  # steps
+SAVE_SECONDS = 30.0  # between checkpoints, or twenty times what one costs
+LOOK_SECONDS, LOOK_STEPS = 5.0, 20  # how often the clock is looked at, whichever is sooner
 
 
 @dataclass
@@ -37,24 +39,33 @@ class Feed:
     rows: Sequence[int]
     seed: int
     batch: int
+    _orders: dict[int, np.ndarray] = field(default_factory=dict, init=False, repr=False)
 
     def rows_of(self, step: int) -> list[tuple[int, int]]:
         """(slot, row) of a step: cases are gone through in a new order each epoch."""
         picked = []
         for slot in range(step * self.batch, (step + 1) * self.batch):
             epoch, at = divmod(slot, len(self.rows))
-            order = np.random.default_rng([self.seed, 1, epoch]).permutation(len(self.rows))
-            picked.append((slot, self.rows[int(order[at])]))
+            picked.append((slot, self.rows[int(self._order(epoch)[at])]))
         return picked
 
+    def _order(self, epoch: int) -> np.ndarray:
+        """The order of an epoch's cases; kept, as drawing it for every case of a large set is slow."""
+        if epoch not in self._orders:
+            self._orders.clear()
+            self._orders[epoch] = np.random.default_rng([self.seed, 1, epoch]).permutation(len(self.rows))
+        return self._orders[epoch]
+
     def __call__(self, step: int) -> Batch:
-        """This rank's share of the step's batch (it may be empty when ranks outnumber cases)."""
-        mine = ranks.share(self.rows_of(step))
+        """This rank's share of the step's batch; where ranks outnumber cases a stand-in of size 0, as DDP must step."""
+        every = self.rows_of(step)
+        mine = ranks.share(every)
         samples = [
             self.ready.frames.sample(np.random.default_rng([self.seed, 2, slot]), self.ready[row], self.ready.settings)
-            for slot, row in mine
+            for slot, row in mine or every[:1]
         ]
-        return collate(samples)
+        batch = collate(samples)
+        return batch if mine else Batch(batch.values, 0, batch.present)
 
 
 class Step(nn.Module):
@@ -71,6 +82,7 @@ class Step(nn.Module):
         for name, loss in losses.items():
             # DDP averages the ranks' gradients; times ranks over the whole batch gives the mean over all its cases
             share = loss.value.sum() * ranks.count() / self.batch if loss.scope == "case" else loss.value
+            share = share if batch.size else 0.0 * share
             total = share if total is None else total + share
             logged[name] = loss.value.detach().mean()
         assert total is not None
@@ -138,6 +150,7 @@ class Trainer:
         self.average = {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
         self.kept = {name: tensor.clone() for name, tensor in self.average.items()}
         self.losses: dict[str, float] = {}
+        self._begun = 0
         inner = Step(network, plan.batch)
         self.forward: nn.Module = DistributedDataParallel(inner) if ranks.count() > 1 else inner
 
@@ -151,39 +164,44 @@ class Trainer:
         state = kept.state
         self.step, self.seconds = state["step"], state["seconds"]
         self.best, self.best_step = state["best"], state["best_step"]
+        self.losses = dict(state["losses"])
         self.plan.schedule[:] = [(int(a), int(b)) for a, b in state["schedule"]]
-        if self.history.is_file():
-            lines = [json.loads(line) for line in self.history.read_text(encoding="utf-8").splitlines() if line]
-            kept_lines = [json.dumps(line) for line in lines if line["step"] <= self.step]
-            self.history.write_text("".join(f"{line}\n" for line in kept_lines), encoding="utf-8")
+        if self.history.is_file() and ranks.first():
+            lines = self.history.read_text(encoding="utf-8").splitlines(keepends=True)
+            write_text(self.history, "".join(line for line in lines if _step_of(line) <= self.step))
         return True
 
     def save(self) -> None:
         if ranks.first():
             state = {
                 "step": self.step, "seconds": self.seconds, "best": self.best, "best_step": self.best_step,
-                "schedule": [list(pair) for pair in self.plan.schedule],
+                "schedule": [list(pair) for pair in self.plan.schedule], "losses": self.losses,
             }  # fmt: skip
             checkpoint.save(self.file, self.network, self.optimizer, checkpoint.Kept(self.average, self.kept, state))
 
     def run(self, progress: Progress, *, until: float | None = None, adapt: bool = False) -> bool:
         """Steps to the end of the schedule. `until` is the clock's last second (of this process's monotonic clock);
-        with `adapt` the schedule is cut or stretched to end there. True if the clock stopped it early."""
+        with `adapt` the schedule is cut or stretched to end there. True if the clock stopped it early; the schedule
+        then ends at that step, so that who repeats the plan stops there too."""
         began, before = time.monotonic(), self.seconds
         saved, cost = time.monotonic(), 0.0
+        self._begun, evaluated = self.step, -1
+        look = max(1, min(LOOK_STEPS, int(LOOK_SECONDS / max(self.plan.seconds_per_step, 1e-9))))
         progress.stage("training", self.plan.steps, "steps")
         while self.step < self.plan.steps:
             self.one_step()
             self.seconds = before + time.monotonic() - began
             if self.step % self.plan.evaluate_every == 0 or self.step == self.plan.steps:
                 self.evaluate()
+                evaluated = self.step
                 self.seconds = before + time.monotonic() - began
-            if time.monotonic() - saved > max(30.0, 20 * cost):
+            if time.monotonic() - saved > max(SAVE_SECONDS, 20 * cost):
                 moment = time.monotonic()
                 self.save()
                 saved, cost = time.monotonic(), time.monotonic() - moment
-            if until is not None and self.step % LOOK_AT_CLOCK == 0 and self._look_at_clock(until, began, adapt):
-                self.evaluate()
+            if until is not None and self.step % look == 0 and self._look_at_clock(until, began, adapt):
+                if evaluated != self.step:
+                    self.evaluate()
                 return True
             progress.advance(self.step * 1.0, self._note())
         return False
@@ -195,9 +213,11 @@ class Trainer:
     def _look_at_clock(self, until: float, began: float, adapt: bool) -> bool:
         """Cut or stretch the schedule to the time left; True when there is none."""
         now = time.monotonic()
-        stop = now >= until
+        stop = now >= until and self.step < self.plan.steps
+        if stop:
+            self.plan.schedule.append((self.step, self.step))
         if adapt and not stop and now - began > 10:
-            pace = (now - began) / max(self.step - self._begun_at(), 1)
+            pace = (now - began) / max(self.step - self._begun, 1)
             total = self.step + max(1, int((until - now) / pace))
             if not 0.97 < total / self.plan.steps < 1.03:
                 self.plan.schedule.append((self.step, total))
@@ -205,13 +225,8 @@ class Trainer:
         self.plan.schedule[:] = schedule
         return bool(stop)
 
-    def _begun_at(self) -> int:
-        return getattr(self, "_first_step", 0)
-
     def one_step(self) -> None:
         """One update of the weights and of their moving average."""
-        if not hasattr(self, "_first_step"):
-            self._first_step = self.step
         torch.manual_seed(int(np.random.default_rng([self.seed, 3, self.step]).integers(2**62)))
         self.network.train()
         batch = batch_as_layout(self.feed(self.step).to(self.device), self.plan.layout)
@@ -262,6 +277,14 @@ class Trainer:
 
     def clear(self) -> None:
         self.file.unlink(missing_ok=True)
+
+
+def _step_of(line: str) -> float:
+    """The step that a history line tells of; a line that a kill cut short tells of none."""
+    try:
+        return float(json.loads(line)["step"]) if line.endswith("\n") else math.inf
+    except (ValueError, KeyError, TypeError):
+        return math.inf
 
 
 def weights_of(network: nn.Module) -> Mapping[str, Any]:

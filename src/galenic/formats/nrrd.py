@@ -67,6 +67,8 @@ def read_mask(path: Path | str, names: Mapping[int, str] | None = None) -> Mask:
 
 def write_mask(mask: Mask, path: Path) -> None:
     """Write a Mask on its own grid, gzip inside, in the smallest unsigned type."""
+    if path.suffix != ".nrrd":
+        raise UnsupportedFile(f"{path} as the name of an NRRD mask", allowed="names ending in .nrrd (one file)")
     array = smallest(mask.array, path)
     affine, dims = grids.to_affine(mask.geometry), mask.geometry.dims
     order = "\nendian: little" if array.itemsize > 1 else ""

@@ -9,9 +9,9 @@ import numpy as np
 from torch import Tensor
 
 from galenic.core.contract import Budget, Field, Prepared, Settings, Summary, Values
-from galenic.core.errors import GeometryError
 from galenic.images import fingerprint
 from galenic.images.prepare import prepare_space, to_original
+from galenic.images.read import same_grid
 from galenic.images.vary import Draw, apply_patch, draw_patch, settings_with_points
 from galenic.values import Image, Mask
 
@@ -56,16 +56,7 @@ def _same_space(values: Mapping[str, Any]) -> None:
     """All images and masks of a case lie on one grid, or GeometryError."""
     found = [(name, value) for name, value in values.items() if isinstance(value, Image | Mask)]
     for name, value in found[1:]:
-        first, lead = found[0]
-        if value.shape != lead.shape or not value.geometry.close_to(lead.geometry):
-            raise GeometryError(
-                f"{name} lies on another grid than {first}: shape {value.shape}, spacing "
-                f"{value.geometry.spacing_mm.round(4).tolist()}, origin {value.geometry.origin_mm.round(2).tolist()} "
-                f"against shape {lead.shape}, spacing {lead.geometry.spacing_mm.round(4).tolist()}, "
-                f"origin {lead.geometry.origin_mm.round(2).tolist()}",
-                allowed="one grid for all pictures and masks of a case",
-                todo="resample the mask onto its image (or take the mask drawn on this image) and run again",
-            )
+        same_grid(found[0][1], value, f"{found[0][0]} and {name}")
 
 
 SPACE = Space()

@@ -76,7 +76,7 @@ def resample(array: Array, shape: Sequence[int], *, nearest: bool = False) -> Ar
     """[C, *space] float32 to a new grid over the same extent; averaged when it shrinks by more than 1.5."""
     if tuple(array.shape[1:]) == tuple(shape):
         return array
-    tensor = torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))[None]
+    tensor = torch.from_numpy(np.require(array, np.float32, ["C", "W"]))[None]
     dims = array.ndim - 1
     shrinks = max(old / new for old, new in zip(array.shape[1:], shape, strict=True)) > 1.5
     if nearest:
@@ -153,9 +153,9 @@ def prepare_space(values: Mapping[str, Any], settings: Settings) -> Prepared:
 def _fit_label(label: Array, grid: Sequence[int]) -> Array:
     """A label map on a new grid: each class resampled by itself, the strongest wins."""
     if tuple(label.shape) == tuple(grid):
-        return np.ascontiguousarray(label, dtype=np.uint8)
+        return np.require(label, np.uint8, ["C", "W"])
     done = np.zeros(grid, np.uint8)
-    best = np.full(grid, 0.5, np.float32)
+    best = resample((label == 0)[None].astype(np.float32), grid)[0]
     for value in np.unique(label):
         if value == 0:
             continue

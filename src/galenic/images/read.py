@@ -142,7 +142,9 @@ def read_channels(paths: Sequence[Path], field: Field) -> Image:
         )
     names = tuple(wanted) or (lead.channels if len(parts) == 1 else tuple(field.columns))
     modality = options.get("modality") or lead.modality
-    return dataclasses.replace(lead, array=array, channels=names if len(names) == len(array) else (), modality=modality)
+    unit = lead.unit or ("HU" if options.get("modality") == "CT" else "")  # NIfTI and NRRD tell no unit
+    names = names if len(names) == len(array) else ()
+    return dataclasses.replace(lead, array=array, channels=names, modality=modality, unit=unit)
 
 
 def _is_nifti(path: Path) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +23,7 @@ TRUE_COLOUR, PREDICTED_COLOUR = "#E69F00", "#56B4E9"
 
 _LONGEST = 384  # pixels of the raster inside
 _INCHES = 3.2
+_PATH, _DIGITS = re.compile(r' d="[^"]*"'), re.compile(r"(\.\d\d)\d+")  # hundredths of a point are fine enough
 
 
 def show(image: Image, truth: Mask | None = None, predicted: Mask | None = None, *, slice: int | None = None) -> str:
@@ -89,27 +91,38 @@ def _draw(raster: Array, outlines: list[tuple[Array, str, str, str]], aspect: fl
         figure = Figure(figsize=(max(width * scale, 1.0), max(height * scale, 1.0) + 0.5), layout="constrained")
         axes = figure.add_subplot()
         step = max(1, -(-max(rows, columns) // _LONGEST))
+        small = _shrunk(raster, step)
         axes.imshow(
-            raster[::step, ::step], cmap="gray", vmin=0, vmax=255, interpolation="none", aspect=aspect,
-            extent=(-0.5, columns - 0.5, rows - 0.5, -0.5),
+            small.round().astype(np.uint8), cmap="gray", vmin=0, vmax=255, interpolation="none", aspect=aspect,
+            extent=(-0.5, small.shape[1] * step - 0.5, small.shape[0] * step - 0.5, -0.5),
         )  # fmt: skip
         for labels, colour, dashes, _ in outlines:
-            _outline(axes, labels, colour, dashes)
+            _outline(axes, labels, colour, dashes, step=step)
         axes.set_axis_off()
         axes.set_title(title, fontsize=8)
         _legend(figure, outlines)
         text = io.StringIO()
         FigureCanvasSVG(figure).print_svg(text, metadata={"Date": None, "Creator": None})
     whole = text.getvalue()
-    return whole[whole.index("<svg") :]
+    return _PATH.sub(lambda path: _DIGITS.sub(r"\1", path[0]), whole[whole.index("<svg") :])
 
 
-def _outline(axes: Axes, labels: Array, colour: str, dashes: str) -> None:
+def _shrunk(array: Array, step: int) -> Array:
+    """[row, column, ...] float32, the mean of each step x step block; the rim is repeated to fill the last."""
+    rows, columns = array.shape[:2]
+    pads = [(0, -rows % step), (0, -columns % step), *[(0, 0)] * (array.ndim - 2)]
+    blocks = np.pad(array.astype(np.float32), pads, mode="edge")
+    mean: Array = blocks.reshape(len(blocks) // step, step, -1, step, *array.shape[2:]).mean(axis=(1, 3))
+    return mean
+
+
+def _outline(axes: Axes, labels: Array, colour: str, dashes: str, *, step: int) -> None:
+    """Half-way lines of each class, as fine as the raster, closed where a class touches the rim."""
     for value in np.unique(labels):
-        if value:
-            own = np.pad(labels == value, 1).astype(np.float32)  # so that what touches the rim has a closed outline
-            rows, columns = np.arange(-1, own.shape[0] - 1), np.arange(-1, own.shape[1] - 1)
-            axes.contour(columns, rows, own, levels=[0.5], colors=[colour], linestyles=[dashes], linewidths=1.2)
+        share = np.pad(_shrunk(labels == value, step), 1)
+        if value and share.max() > 0.5:
+            rows, columns = ((np.arange(size) - 1) * step + (step - 1) / 2 for size in share.shape)
+            axes.contour(columns, rows, share, levels=[0.5], colors=[colour], linestyles=[dashes], linewidths=1.2)
 
 
 def _legend(figure: Any, outlines: list[tuple[Array, str, str, str]]) -> None:

@@ -91,23 +91,26 @@ def _centre(
 def apply_patch(prepared: Prepared, draw: Draw, settings: Settings) -> dict[str, Tensor]:
     """The patch that the draw means: images [C, *patch] float32, masks [*patch] uint8."""
     patch = settings["patch"]
+    arrays = {
+        name: torch.from_numpy(prepared.arrays[name] if name in settings["images"] else prepared.arrays[name][None])
+        for name in (*settings["images"], *settings["masks"])
+        if name in prepared.arrays
+    }
+    # One for all, as the arrays of a case share their grid.
+    grid = _grid(next(iter(arrays.values())).shape[1:], draw, patch) if draw.bends and arrays else None
     done: dict[str, Tensor] = {}
-    for name in settings["images"]:
-        if name in prepared.arrays:
-            image = torch.from_numpy(prepared.arrays[name])
-            done[name] = _intensity(_place(image, draw, patch, "bilinear"), draw)
-    for name in settings["masks"]:
-        if name in prepared.arrays:
-            label = torch.from_numpy(prepared.arrays[name])[None]
-            done[name] = _place(label, draw, patch, "nearest")[0]
+    for name, array in arrays.items():
+        if name in settings["images"]:
+            done[name] = _intensity(_place(array, draw, patch, grid, "bilinear"), draw)
+        else:
+            done[name] = _place(array, draw, patch, grid, "nearest")[0]
     return done
 
 
-def _place(array: Tensor, draw: Draw, patch: list[int], mode: str) -> Tensor:
+def _place(array: Tensor, draw: Draw, patch: list[int], grid: Tensor | None, mode: str) -> Tensor:
     """Crop, mirror, turn and zoom [C, *space] in one sampling pass; plain slicing where nothing is bent."""
-    if not draw.bends:
+    if grid is None:
         return _slice(array, draw, patch)
-    grid = _grid(array.shape[1:], draw, patch)
     placed = functional.grid_sample(array[None].float(), grid, mode=mode, padding_mode="zeros", align_corners=False)
     return placed[0].to(array.dtype)
 

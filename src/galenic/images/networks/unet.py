@@ -163,7 +163,7 @@ class UNetModule(Network):
             loss = kind.loss(output.float(), label, field, self.frames["space"]) * (weight / sum(weights))
             total = loss if total is None else total + loss
         assert total is not None
-        return {field.name: Loss(total)}
+        return {field.name: Loss(total * self.known(batch, field.name))}
 
 
 class UNet:

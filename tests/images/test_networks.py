@@ -1,0 +1,140 @@
+"""The U-Nets: planned depth, shapes, parameters, and what they hand out to explanations."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from galenic.core import registry
+from galenic.core.contract import Batch, Budget, Field, Prepared
+from galenic.core.errors import TaskError
+from galenic.core.task import Task
+from galenic.images.networks.unet import UNET, stages
+from galenic.images.networks.unet2015 import UNET2015, ClassicUNet
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+
+def task(classes: int = 2) -> Task:
+    names = {str(value): f"class {value}" for value in range(1, classes + 1)}
+    return registry.checked(
+        Task(
+            name="t",
+            inputs=[Field(name="image", kind="image", columns=["image"])],
+            targets=[Field(name="label", kind="mask", columns=["label"], options={"classes": names})],
+        )
+    )
+
+
+def frames(patch: list[int], classes: int = 2, channels: int = 1) -> dict[str, Any]:
+    dims = len(patch)
+    return {
+        "space": {
+            "dims": dims, "spacing_mm": [1.0] * dims if dims == 3 else None, "shrink": 1.0, "crop": "none",
+            "patch": patch, "cases": 5,
+            "images": {"image": {"channels": channels, "modality": "MR", "normalise": {"way": "z-score"}}},
+            "masks": {"label": {"classes": {str(value): f"class {value}" for value in range(1, classes + 1)}}},
+        }
+    }  # fmt: skip
+
+
+def small(patch: list[int], **changes: Any) -> Any:
+    own = frames(patch)
+    plan, _ = UNET.plan(task(), own, Budget(seconds=60))
+    plan |= {"widths": [4 * 2**at for at in range(len(plan["widths"]))]} | changes
+    torch.manual_seed(0)
+    return UNET.build(task(), own, plan), own, plan
+
+
+def test_the_classic_net_has_its_parameters_to_the_last() -> None:
+    assert sum(parameter.numel() for parameter in ClassicUNet().parameters()) == 31_030_593
+
+
+def test_the_classic_net_is_same_padded_and_gives_one_logit() -> None:
+    net = ClassicUNet().eval()
+    with torch.inference_mode():
+        assert net(torch.zeros(1, 1, 64, 64)).shape == (1, 1, 64, 64)
+        lowest, kept = net.lowest(torch.zeros(1, 1, 32, 32))
+    assert lowest.shape == (1, 1024, 2, 2)
+    assert [own.shape[1] for own in kept] == [64, 128, 256, 512, 1024]
+
+
+def test_the_classic_net_refuses_two_classes_and_volumes() -> None:
+    assert "one class" in UNET2015.fits(task(2))
+    assert UNET2015.fits(task(1)) == ""
+    with pytest.raises(TaskError):
+        UNET2015.build(task(1), frames([32, 32, 32], 1), {})
+
+
+@given(st.lists(st.sampled_from([16, 24, 32, 40, 64, 128, 256]), min_size=2, max_size=3))
+@settings(max_examples=40, deadline=None)
+def test_every_planned_depth_divides_its_patch(patch: list[int]) -> None:
+    strides, kernels = stages(patch, None)
+    assert len(strides) == len(kernels) <= 7
+    total = np.prod(strides, axis=0)
+    assert all(size % step == 0 and size // step >= 4 for size, step in zip(patch, total, strict=True))
+
+
+def test_a_thick_axis_waits_until_the_others_have_caught_up() -> None:
+    strides, kernels = stages([16, 128, 128], [5.0, 1.0, 1.0])
+    assert kernels[0] == [1, 3, 3]
+    assert strides[1] == [1, 2, 2]
+    assert kernels[2] == [3, 3, 3]
+
+
+@pytest.mark.parametrize("patch", [[32, 48], [16, 24, 16]])
+@pytest.mark.parametrize("residual", [False, True])
+def test_shapes_losses_and_features(patch: list[int], residual: bool) -> None:
+    net, own, plan = small(patch, residual=residual)
+    images = torch.randn(2, 1, *patch)
+    net.train()
+    assert [tuple(out.shape[2:]) for out in net.resolutions(images)][0] == tuple(patch)
+    assert len(net.resolutions(images)) == plan["supervised"]
+    batch = Batch({"image": images, "label": torch.randint(0, 3, (2, *patch), dtype=torch.uint8)}, 2)
+    loss = net.losses(batch, 0.0)["label"]
+    assert loss.scope == "case"
+    assert loss.value.shape == (2,)
+    net.eval()
+    with torch.inference_mode():
+        assert net(images)[0].shape == (2, 3, *patch)
+    embedded = net.embed(batch)
+    embedded["image"].requires_grad_()
+    features = net.encode(embedded)
+    features.vector.sum().backward()
+    assert features.vector.shape == (2, plan["widths"][-1])
+    assert embedded["image"].grad is not None
+    assert UNET.shapes(own, plan) == [(1, 1, *patch)]
+
+
+def test_the_loss_of_a_batch_is_that_of_its_cases() -> None:
+    net, _, _ = small([32, 32])
+    net.train()
+    images, labels = torch.randn(3, 1, 32, 32), torch.randint(0, 3, (3, 32, 32), dtype=torch.uint8)
+    together = net.losses(Batch({"image": images, "label": labels}, 3), 0.0)["label"].value
+    for at in range(3):
+        alone = net.losses(Batch({"image": images[at : at + 1], "label": labels[at : at + 1]}, 1), 0.0)["label"].value
+        assert torch.allclose(together[at], alone[0], atol=1e-5)
+
+
+def test_several_image_fields_are_channels_of_one_net() -> None:
+    fields = [Field(name=name, kind="image", columns=[name]) for name in ("t1", "flair")]
+    own_task = task().model_copy(update={"inputs": fields})
+    own = frames([16, 16])
+    way = own["space"]["images"]["image"]
+    own["space"]["images"] = {"t1": way, "flair": way | {"channels": 2}}
+    plan, _ = UNET.plan(own_task, own, Budget(seconds=60))
+    net = UNET.build(own_task, own, plan | {"widths": [4] * len(plan["widths"])})
+    net.eval()
+    rng = np.random.default_rng(0)
+    arrays = {"t1": rng.normal(size=(1, 20, 24)).astype(np.float32), "flair": np.ones((2, 20, 24), np.float32)}
+
+    def run(*tiles: np.ndarray) -> tuple[np.ndarray, ...]:
+        assert [len(tile[0]) for tile in tiles] == [1, 2]
+        with torch.inference_mode():
+            return tuple(out.numpy() for out in net(*(torch.from_numpy(tile) for tile in tiles)))
+
+    found = UNET.infer(run, Prepared(arrays), own, plan)["label"]
+    assert found.shape == (3, 20, 24)
+    assert np.allclose(found.sum(axis=0), 1, atol=1e-5)
