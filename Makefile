@@ -8,11 +8,11 @@ RUNS ?= runs/full
 BUDGET ?= 5m
 SEEDS ?= 0 1 2
 DEMO ?= demo
-NETWORK ?= ours_window:network
+RECORD ?=
 SUDO ?= $(shell test "$$(id -u)" = 0 || echo sudo)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint docs bench bench-full results system clean
+.PHONY: help demo test lint docs bench bench-peer bench-full results system clean
 
 help:  ## say what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -49,11 +49,17 @@ docs: $(READY)  ## build the documentation; a warning is an error
 	.cache/bench-keras/bin/python -m pip install --quiet -r benchmarks/requirements-keras.txt
 	touch $@
 
-bench: $(READY) .cache/bench-monai/.ready .cache/bench-keras/.ready  ## speed beside the peers; MODEL= and VOLUME= add the 3D window
-	$(BIN)/python benchmarks/turns.py benchmarks/unet2015.toml --set keras_python=.cache/bench-keras/bin/python
-	@test -z "$(MODEL)$(VOLUME)" || $(BIN)/python benchmarks/turns.py benchmarks/window.toml \
-		--set monai_python=.cache/bench-monai/bin/python --set network=$(NETWORK) \
-		--set model=$(MODEL) --set volume=$(VOLUME) --set out=.cache/bench-window
+bench: $(READY) .cache/bench-monai/.ready .cache/bench-keras/.ready  ## speed beside MONAI and Keras; RECORD=--record keeps the figures
+	$(BIN)/python benchmarks/startup.py $(RECORD)
+	$(BIN)/python benchmarks/loading.py $(RECORD)
+	test -f .cache/bench-unet2015/provenance.json || $(BIN)/python benchmarks/parity_unet2015.py $(RECORD)
+	$(BIN)/python benchmarks/turns.py benchmarks/unet2015.toml $(if $(RECORD),,--no-record) \
+		--set keras_python=.cache/bench-keras/bin/python --set model=.cache/bench-unet2015
+	$(BIN)/python benchmarks/window.py --monai-python .cache/bench-monai/bin/python $(RECORD)
+
+bench-peer: $(READY) .cache/bench-monai/.ready  ## hippocampus in turn with MONAI, same time, three seeds; an hour
+	$(BIN)/python benchmarks/hippocampus.py --seeds $(SEEDS) --peer-python .cache/bench-monai/bin/python \
+		--out runs/peer $(RECORD)
 
 bench-full: $(READY)  ## every imaging task with three seeds; resumable, hours long
 	$(BIN)/python benchmarks/full.py --budget $(BUDGET) --seeds $(SEEDS) --out $(RUNS)

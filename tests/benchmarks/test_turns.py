@@ -96,9 +96,9 @@ def test_shipped_specs_name_what_they_need(turns):
     unet = BENCHMARKS / "unet2015.toml"
     with pytest.raises(turns.BenchmarkError, match="--set keras_python=VALUE"):
         turns.read_spec(unet, settings={}, only=[])
-    read = turns.read_spec(unet, settings={"keras_python": "python"}, only=[], threads=2)
+    read = turns.read_spec(unet, settings={"keras_python": "python", "model": "x"}, only=[], threads=2)
     assert {part for candidate in read.candidates for part in candidate.command} >= {"--threads", "2"}
-    settings = dict.fromkeys(("monai_python", "volume", "network", "model", "out"), "x")
+    settings = dict.fromkeys(("monai_python", "volume", "scan", "roi", "model", "out"), "x")
     assert turns.read_spec(BENCHMARKS / "window.toml", settings=settings, only=[]).references[0] == "monai fp32"
     with pytest.raises(turns.BenchmarkError, match="not among the candidates"):
         turns.read_spec(unet, settings={}, only=["galenic"])

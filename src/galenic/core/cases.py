@@ -189,7 +189,7 @@ def _ids(table: pd.DataFrame, roles: Mapping[str, str], task: Task) -> list[str]
 
 
 def text_of(value: Any) -> str | None:
-    """A cell as text, None where it is missing; a whole number is written as one, though a gap made its column float."""
+    """A cell as text, None where it is missing; whole numbers as such, though a gap made their column float."""
     if pd.isna(value):
         return None
     if isinstance(value, float) and value.is_integer():

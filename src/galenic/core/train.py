@@ -22,6 +22,7 @@ from galenic.core import checkpoint, ranks
 from galenic.core.contract import Batch
 from galenic.core.files import write_text
 from galenic.core.frames import collate
+from galenic.core.interrupt import held_interrupt
 from galenic.core.network import Network
 from galenic.core.plan import Training
 from galenic.core.progress import Progress
@@ -188,22 +189,26 @@ class Trainer:
         self._begun, evaluated = self.step, -1
         look = max(1, min(LOOK_STEPS, int(LOOK_SECONDS / max(self.plan.seconds_per_step, 1e-9))))
         progress.stage("training", self.plan.steps, "steps")
-        while self.step < self.plan.steps:
-            self.one_step()
-            self.seconds = before + time.monotonic() - began
-            if self.step % self.plan.evaluate_every == 0 or self.step == self.plan.steps:
-                self.evaluate()
-                evaluated = self.step
+        with held_interrupt() as interrupted:
+            while self.step < self.plan.steps:
+                self.one_step()
+                if interrupted():
+                    self.save()
+                    raise KeyboardInterrupt
                 self.seconds = before + time.monotonic() - began
-            if time.monotonic() - saved > max(SAVE_SECONDS, 20 * cost):
-                moment = time.monotonic()
-                self.save()
-                saved, cost = time.monotonic(), time.monotonic() - moment
-            if until is not None and self.step % look == 0 and self._look_at_clock(until, began, adapt):
-                if evaluated != self.step:
+                if self.step % self.plan.evaluate_every == 0 or self.step == self.plan.steps:
                     self.evaluate()
-                return True
-            progress.advance(self.step * 1.0, self._note())
+                    evaluated = self.step
+                    self.seconds = before + time.monotonic() - began
+                if time.monotonic() - saved > max(SAVE_SECONDS, 20 * cost):
+                    moment = time.monotonic()
+                    self.save()
+                    saved, cost = time.monotonic(), time.monotonic() - moment
+                if until is not None and self.step % look == 0 and self._look_at_clock(until, began, adapt):
+                    if evaluated != self.step:
+                        self.evaluate()
+                    return True
+                progress.advance(self.step * 1.0, self._note())
         return False
 
     def _note(self) -> str:

@@ -19,6 +19,7 @@ from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
 
 from galenic.core import registry
 from galenic.core.contract import Field, Outputs, Part, Prepared, Settings
@@ -151,7 +152,8 @@ class _Estimator(_Simple):
         outputs = {}
         for name, model in self.models.items():
             p = np.zeros(self.labels[name])
-            p[model.classes_] = model.predict_proba(x)[0]
+            with threadpool_limits(1):  # one case is too little work to wake other threads for
+                p[model.classes_] = model.predict_proba(x)[0]
             outputs[name] = _log(p)
         return outputs
 

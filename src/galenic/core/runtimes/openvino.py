@@ -36,7 +36,10 @@ class OpenVino:
     name = "openvino"
 
     def missing(self) -> str:
-        return "" if find_spec("openvino") else "pip install 'galenic[fast]' (openvino)"
+        if not find_spec("openvino"):
+            return "pip install 'galenic[fast]' (openvino)"
+        # OpenVINO 2026.4 ends the process (segmentation fault) when it compiles some nets for a single thread
+        return "not used with a single thread" if torch.get_num_threads() < 2 else ""
 
     def precisions(self, device: str = "cpu") -> list[str]:
         if device != "cpu":
@@ -62,7 +65,7 @@ class OpenVino:
         model.reshape({port: list(shape) for port, shape in zip(model.inputs, shapes, strict=True)})
         settings = {
             "INFERENCE_PRECISION_HINT": precision,
-            "INFERENCE_NUM_THREADS": threads or torch.get_num_threads(),
+            "INFERENCE_NUM_THREADS": max(2, threads or torch.get_num_threads()),
             "NUM_STREAMS": 1,
             "PERFORMANCE_HINT": "LATENCY",
         }
