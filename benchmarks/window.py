@@ -31,19 +31,18 @@ from galenic.images.prepare import canonical_axes, normalise, turn
 from records import verdict
 from turns import FEWEST_ROUNDS, ROOT, append, read_spec, run, table
 
-EDGE = 64
 FASTER = {"monai fp32": 8.0, "monai bf16": 3.0}
 LEAST_DICE = 0.995
 
 
-def train(task: Path, out: Path, budget: str) -> None:
-    """`galenic train TASK --budget`, its plan made anew for a patch of 64^3, as the comparison's window has."""
+def train(task: Path, out: Path, *, budget: str, edge: int) -> None:
+    """`galenic train TASK --budget`, its plan made anew for a patch of edge^3, as the comparison's window has."""
     began = time.monotonic()
     found = sources.find(task)
     job = Job(found.task, found.table, found.root, out, budget=budget, split=found.split)
     with Bars() as bars:
         work = open_job(job, bars, began, cache=False)
-        work.settings["space"]["patch"] = [EDGE] * 3
+        work.settings["space"]["patch"] = [edge] * 3
         work.network_settings, _ = work.plug.plan(work.task, work.settings, parse_budget(budget))
         device = pick_device("auto")
         plan = make_plan(work, device, bars)
@@ -80,6 +79,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path(".cache/bench-window"))
     parser.add_argument("--monai-python", default=".cache/bench-monai/bin/python")
     parser.add_argument("--budget", default="5m", help="for the network's training, if there is none yet")
+    parser.add_argument("--edge", type=int, default=64, help="of the patch and of MONAI's window, in voxels")
     parser.add_argument("--cases", type=int, default=12)
     parser.add_argument("--rounds", type=int, default=FEWEST_ROUNDS)
     parser.add_argument("--only", action="append", default=[], metavar="CANDIDATE")
@@ -94,12 +94,12 @@ def main() -> None:
     if not task.is_file():
         phantom.write(data, given.cases)
     if not (model / "provenance.json").is_file():
-        train(task, model, given.budget)
+        train(task, model, budget=given.budget, edge=given.edge)
     if given.train_only:
         return
     scan = max((data / "images").glob("*.nii"))
     volume_for_peer(scan, model, volume)
-    settings = {"monai_python": given.monai_python, "roi": str(EDGE)}
+    settings = {"monai_python": given.monai_python, "roi": str(given.edge)}
     settings |= {"scan": str(scan), "model": str(model), "volume": str(volume), "out": str(out)}
     comparison = read_spec(
         ROOT / "benchmarks" / "window.toml", settings=settings, only=given.only, rounds=given.rounds
@@ -118,7 +118,8 @@ def report(record: dict[str, Any], model: Path, out: Path, *, wanted: bool) -> N
     }
     choice = read_choice(runtime_folder(model, 0, 1))
     record["picked"] = choice.chosen.title if choice else None
-    record["test"] = json.loads((model / "metrics.json").read_text(encoding="utf-8"))["targets"]["mask"]["scores"]["dice"]
+    metrics = json.loads((model / "metrics.json").read_text(encoding="utf-8"))
+    record["test"] = metrics["targets"]["mask"]["scores"]["dice"]
     print(f"galenic ran on {record['picked']}; slowest of each: " + ", ".join(
         f"{step} {own[step]:.2f} s" for step in ("prepare", "network", "blend", "answer")
     ) + f"; {own['tiles']:.0f} tiles")  # fmt: skip

@@ -76,17 +76,16 @@ class Template:
     geometry: Geometry
 
 
-def demo(out: Path | str, *, progress: Progress | None = None) -> Path:
-    """The main job on real data that ships inside dependencies; the path of the joint report."""
-    return run(Path(out), progress or Silent())
-
-
-def run(out: Path, progress: Progress, *, brain_budget: str = "65s", table_budget: str = "400steps") -> Path:
+def demo(
+    out: Path | str, *, progress: Progress | None = None, brain_budget: str = "65s", table_budget: str = "400steps"
+) -> Path:
     """Train, evaluate and predict both tasks below `out`; the path of the joint report.
 
     An earlier demo in `out` is replaced. Raises MissingExtra without nilearn, InputError where `out` holds anything
     but an earlier demo.
     """
+    progress = progress or Silent()
+    out = Path(out)
     template = load_template()
     clear(out)
     progress.stage("making slices of the brain")
@@ -226,8 +225,8 @@ def _task(table: Path, scanner: Scanner) -> Task:
         within_one_subject=True,
         notes=[
             "One averaged brain that nobody has (MNI152, in nilearn): a smoke test of the tool, not a clinical claim.",
-            f"Axial slices 1 mm apart, in blocks of {_TRAIN} to train and {_HELD} to test (one such block to validate); "
-            f"the {_GAP} slices between two blocks are left out.",
+            f"Axial slices 1 mm apart, in blocks of {_TRAIN} to train and {_HELD} to test (one block of these to "
+            f"validate); the {_GAP} slices between two blocks are left out.",
             "As given, two cuts of the intensity nearly repeat the tissue maps. So each slice (values 0 to 255) is "
             f"multiplied by a smooth field from {low:.2f} to {high:.2f} (cosines up to order {scanner.order}, normal "
             f"weights) and gets a magnitude image's noise, standard deviation {scanner.noise:g}; seed {scanner.seed}.",

@@ -69,7 +69,7 @@ def of_task(task: Task, root: Path | None = None) -> Found:
     base = root or Path.cwd()
     path = base / task.table
     split = base / task.split if task.split else None
-    return Found(task, read_cases(path), path.resolve().parent, split)
+    return Found(task, read_cases(path), root_of(path), split)
 
 
 def read_cases(path: Path) -> pd.DataFrame:
@@ -77,6 +77,11 @@ def read_cases(path: Path) -> pd.DataFrame:
     if path.is_dir():
         return of_folder(path, (), ()).table
     return read_table(path)
+
+
+def root_of(path: Path) -> Path:
+    """Where the relative paths of `read_cases(path)` start: the folder of known layout, else the table's folder."""
+    return path.resolve() if path.is_dir() else path.resolve().parent
 
 
 def of_folder(path: Path, inputs: Sequence[str], targets: Sequence[str]) -> Found:
@@ -88,7 +93,8 @@ def of_folder(path: Path, inputs: Sequence[str], targets: Sequence[str]) -> Foun
             return Found(_with_fields(task, inputs, targets), table, path.resolve(), None, list(layout.warnings(path)))
     raise InputError(
         f"the folder {path} has no layout that is known here",
-        allowed="nnU-Net's imagesTr and labelsTr, or a folder a class with pictures in each",
+        allowed="nnU-Net's imagesTr and labelsTr, images with _mask, _seg or _label files beside them, or a folder a "
+        "class with pictures in each",
         todo="write a table of cases (cases.csv) that names image and mask of each case",
     )
 

@@ -150,7 +150,7 @@ def evaluate(
         cases = open_cases(found.table, found.root, model.task)
         rows = _rows_of_part(model.folder, cases.ids, part)
     else:
-        cases = open_cases(sources.read_cases(Path(table)), Path(table).resolve().parent, model.task)
+        cases = open_cases(sources.read_cases(Path(table)), sources.root_of(Path(table)), model.task)
         rows, part = list(range(len(cases))), Path(table).stem
     ready = Ready(model.frames, cases, model.plan.frames)
     scored = finish.score(model, cases, ready, rows, progress, f"scoring {part}")

@@ -101,4 +101,4 @@ def test_shipped_specs_name_what_they_need(turns):
     settings = dict.fromkeys(("monai_python", "volume", "scan", "roi", "model", "out"), "x")
     assert turns.read_spec(BENCHMARKS / "window.toml", settings=settings, only=[]).references[0] == "monai fp32"
     with pytest.raises(turns.BenchmarkError, match="not among the candidates"):
-        turns.read_spec(unet, settings={}, only=["galenic"])
+        turns.read_spec(unet, settings={"model": "x"}, only=["galenic"])

@@ -79,7 +79,6 @@ class TestWriting:
         assert subprocess.run(run, capture_output=True, text=True, check=True).stdout == "told\n"
         assert names(tmp_path) == []
 
-    @pytest.mark.skipif(not os.access("/dev/shm", os.W_OK) or sys.platform != "linux", reason="wants /dev/shm")
     def test_across_a_link_the_target_folder_is_written(self, tmp_path):
         (tmp_path / "link").symlink_to(tmp_path / "real", target_is_directory=True)
         (tmp_path / "real").mkdir()
@@ -125,5 +124,5 @@ class TestInside:
     def test_any_name(self, tmp_path, name):
         try:
             assert inside(tmp_path, name).is_relative_to(tmp_path.resolve())
-        except (UnsafeFile, OSError, UnicodeEncodeError) as error:
-            assert isinstance(error, UnsafeFile) or len(name.encode("utf-8", "replace")) > 250 or not name.isprintable()
+        except UnsafeFile:
+            assert name.startswith("/") or ".." in name or "\0" in name

@@ -12,7 +12,7 @@ import pandas as pd
 
 from galenic.core.contract import Answer, Array, Field, Judged, Prepared, Settings, Values
 from galenic.core.errors import TaskError
-from galenic.images import answers, read, rules, show, write
+from galenic.images import answers, layouts, read, rules, show, write
 from galenic.images.losses import dice_cross_entropy
 from galenic.values import Image, Mask
 
@@ -48,6 +48,10 @@ class ImageKind:
 
     def open(self, field: Field, table: pd.DataFrame, root: Path) -> read.ImageSource:
         return read.open_images(field, table, root)
+
+    def expand(self, path: Path) -> list[Path]:
+        """The files and series folders that a path to predict means; see layouts.expand."""
+        return layouts.expand(path)
 
     def features(self, array: Array, field: Field, settings: Settings) -> Array:
         """(9 C,) float32: seven quantiles (1 to 99 %), mean and standard deviation of each channel."""

@@ -147,7 +147,8 @@ class Pairs:
 
     def read(self, folder: Path) -> tuple[pd.DataFrame, Task]:
         """One row a pair: id, image, mask. MissingFile where one of a pair lacks; UnsupportedFile for a JPEG mask."""
-        images, masks = {}, {}
+        images: dict[str, Path] = {}
+        masks: dict[str, Path] = {}
         for path in pictures(folder):
             found = _MASK.fullmatch(stem(path))
             own, name = (masks, found[1]) if found else (images, stem(path))
@@ -208,8 +209,8 @@ class ClassFolders:
             registry.choose_network(registry.checked(task), None)
         except TaskError as error:
             raise TaskError(
-                f"{folder} is a folder a class ({', '.join(labels[:_LISTED])}), and no network that is installed learns "
-                f"a category from an image",
+                f"{folder} is a folder a class ({', '.join(labels[:_LISTED])}), and no installed network learns a "
+                "category from an image",
                 allowed=error.allowed,
                 todo="give masks beside the images, or install a network that learns categories of images",
             ) from error
@@ -224,7 +225,7 @@ class ClassFolders:
 
 
 def _by_stem(folder: Path) -> dict[str, Path]:
-    found = {}
+    found: dict[str, Path] = {}
     for path in pictures(folder):
         if stem(path) in found:
             raise TableError(f"{found[stem(path)].name} and {path.name} in {folder} have one name", todo="keep one")
@@ -261,7 +262,7 @@ def _complete(images: Mapping[str, Any], masks: Mapping[str, Path], folder: Path
 
 
 def _columns(images: Mapping[str, Mapping[int, Path]], named: list[str]) -> list[str]:
-    """The image columns, of which every case has all; their count is that of the channels named, or one file has all."""
+    """The image columns, which every case fills: as many as there are channels, or one that holds them all."""
     numbers = sorted({channel for files in images.values() for channel in files})
     odd = [case for case, files in images.items() if sorted(files) != numbers]
     if odd or numbers != list(range(len(numbers))):
