@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import signal
 import subprocess
@@ -16,10 +15,10 @@ import pytest
 import torch
 
 from galenic.core import bundle, checkpoint
-from galenic.core.errors import DigestError, PlanError, TableError
+from galenic.core.errors import BudgetError, DigestError, PlanError, TableError
 from galenic.core.finish import cases_digest
-from galenic.core.fit import _train_member, open_job, train_job
-from galenic.core.plan import load_plan
+from galenic.core.fit import _steps, _train_member, open_job, train_job
+from galenic.core.plan import load_plan, parse_budget
 from galenic.core.progress import Silent
 from galenic.core.train import Feed, Trainer, as_layout
 
@@ -43,6 +42,12 @@ def work(disc_job, disc_plan, tmp_path_factory):
     """The tiny job opened, its plan obeyed: 24 steps."""
     folder = tmp_path_factory.mktemp("work")
     return open_job(disc_job(folder, plan=disc_plan(folder / "given.json")), Silent())
+
+
+@pytest.fixture(scope="module")
+def begun(disc_job, tmp_path_factory):
+    """A training as a user starts it, probe and all: 7 steps, seed 7."""
+    return train_job(disc_job(tmp_path_factory.mktemp("begun") / "out", seed=7, budget="7steps"))
 
 
 def trainer_of(work, folder, **training) -> Trainer:
@@ -153,12 +158,9 @@ class TestKilled:
         assert not trainer.resume()
         assert not trainer.history.exists()
 
-    def test_the_parts_and_the_seed_are_those_it_began_with(self, disc_job, disc_plan, tmp_path):
+    def test_the_parts_and_the_seed_are_those_it_began_with(self, begun, disc_job, tmp_path):
         """Resumed without the seed or the split that it was started with, it must not learn from its test cases."""
-        out = tmp_path / "out"
-        begun = train_job(disc_job(out, seed=7, budget="4steps"))
-        (out / "weights.safetensors").unlink()
-        again = open_job(disc_job(out, resume=True), Silent())
+        again = open_job(disc_job(begun.job.out, resume=True), Silent())
         assert again.split.parts == begun.split.parts != open_job(disc_job(tmp_path / "x"), Silent()).split.parts
         assert again.seed == 7
         assert again.split.origin == begun.split.origin == "by chance, seed 7"
@@ -184,12 +186,11 @@ class TestSameNumbers:
             torch.use_deterministic_algorithms(False)
         assert trainer.step == 2
 
-    def test_a_plan_repeats_a_run(self, disc_job, tmp_path):
-        first = train_job(disc_job(tmp_path / "first", seed=5))
-        again = train_job(disc_job(tmp_path / "again", plan=tmp_path / "first" / "plan.json"))
-        assert same(weights(tmp_path / "first"), weights(tmp_path / "again"))
-        assert first.split.parts == again.split.parts
-        assert cases_digest(first) == cases_digest(again)
+    def test_a_plan_repeats_a_run(self, begun, disc_job, tmp_path):
+        again = train_job(disc_job(tmp_path, plan=begun.job.out / "plan.json"))
+        assert same(weights(begun.job.out), weights(tmp_path))
+        assert begun.split.parts == again.split.parts
+        assert cases_digest(begun) == cases_digest(again)
 
     def test_every_case_comes_once_an_epoch(self, work):
         feed = Feed(work.ready, work.split.rows("train"), 3, 4)
@@ -201,17 +202,22 @@ class TestSameNumbers:
 
 
 class TestBudget:
-    def test_steps_are_kept_and_told(self, disc_job, tmp_path):
-        train_job(disc_job(tmp_path, budget="7steps"))
-        plan = load_plan(tmp_path / "plan.json")
+    def test_steps_are_kept_and_told(self, begun):
+        plan = load_plan(begun.job.out / "plan.json")
         assert plan.training.schedule == [(0, 7)]
-        assert history(tmp_path)[-1]["step"] == 7
+        assert history(begun.job.out)[-1]["step"] == 7
         assert "too small to learn" in plan.reasons["warning: budget"]
 
-    def test_epochs_are_steps(self, disc_job, tmp_path):
-        work = train_job(disc_job(tmp_path, budget="1.5epochs"))
-        plan = load_plan(tmp_path / "plan.json")
-        assert plan.training.steps == round(1.5 * len(work.split.rows("train")) / plan.training.batch)
+    @pytest.mark.parametrize(
+        ("text", "steps"), [("9steps", 9), ("1.5epochs", 75), ("0.001epochs", 1), ("60s", 511), ("1m", 511)]
+    )
+    def test_the_budget_in_steps(self, text, steps):
+        """100 cases in batches of 2; of a minute 5 s went to the set-up, and 7 % stay for the scores."""
+        assert _steps(parse_budget(text), 0.1, 100, 2, 5.0, 0) == steps
+
+    def test_a_budget_that_the_set_up_used_up_is_told(self):
+        with pytest.raises(BudgetError, match="used up before training starts"):
+            _steps(parse_budget("10s"), 0.1, 100, 2, 9.9, 0)
 
     def test_the_clock_leaves_a_whole_model_that_a_plan_repeats(self, work, disc_job, tmp_path):
         """Time is up at once: one look at the clock later the best weights so far are there."""
@@ -297,14 +303,9 @@ class TestRefused:
 
     def test_cases_without_any_truth(self, disc_job, tmp_path):
         job = disc_job(tmp_path)
-        job.table["mask"] = job.table["mask"].where(job.table.index < 2)
-        work = open_job(disc_job(tmp_path, plan=None), Silent())
-        half = open_job(job, Silent()) if 0 in work.split.rows("train") else None
-        if half is not None:
-            assert half.taught(half.split.rows("train")) == [row for row in half.split.rows("train") if row < 2]
-            with pytest.raises(TableError, match="has a truth of mask"):
-                half.taught(half.split.rows("test"))
-
-
-def test_threads_of_the_plan_are_those_of_the_process(work):
-    assert load_plan(work.job.plan).training.threads == torch.get_num_threads() or os.environ.get("OMP_NUM_THREADS")
+        job.table["split"] = ["train"] * 8 + ["valid"] * 2 + ["test"] * 6
+        job.table["mask"] = job.table["mask"].where(job.table.index < 4)
+        work = open_job(job, Silent())
+        assert work.taught(work.split.rows("train")) == [0, 1, 2, 3]
+        with pytest.raises(TableError, match="none of 2 cases has a truth of mask"):
+            work.taught(work.split.rows("valid"))

@@ -17,8 +17,8 @@ from galenic.values import Image, Mask
 _HU_BINS = np.linspace(-1100, 3200, 431)
 _MOST_BINS = 600  # distinct sizes or spacings kept an axis; a site with more gets its rarest dropped
 
-# What an X-ray shows stands upright; a specimen, a retina or a body's voxels may be mirrored any way.
-_FLIPS_2D = {"XR": [1], "CR": [1], "DX": [1], "US": [1]}
+# A body has a left and a right that look alike, but it is never upside down; a specimen or a retina lies any way.
+_BODY = {"CT", "MR", "PT", "US", "XR"}
 
 
 def summarise(values: Values, fields: Sequence[Field]) -> Summary:
@@ -267,13 +267,15 @@ def _warn_empty(summary: Summary, masks: Mapping[str, Any], reasons: dict[str, s
 
 
 def _augment(dims: int, modality: str, summary: Summary, reasons: dict[str, str]) -> dict[str, Any]:
-    flips = list(range(dims)) if dims == 3 else _FLIPS_2D.get(modality, [0, 1])
+    posed = modality in _BODY and (dims == 2 or summary["known"] == summary["cases"])
+    flips = [dims - 1] if posed else list(range(dims))
     covered = max((own["extent"] / max(own["cases"], 1) for mask in summary["masks"].values()
                    for own in mask["classes"].values()), default=1.0)  # fmt: skip
     reasons["augment"] = (
-        f"mirrored along {flips or 'no axis'}; turned, zoomed, and given other light, noise and sharpness at random"
+        f"mirrored along {'left-right alone, as a body is' if posed else 'every axis'}; turned, zoomed, and given "
+        "other light, noise and sharpness at random"
     )
     return {
-        "flips": flips, "bend": 0.4, "degrees": 15.0 if dims == 3 else 30.0, "scale": [0.75, 1.3], "light": 0.2,
+        "flips": flips, "bend": 0.3, "degrees": 15.0 if dims == 3 else 30.0, "scale": [0.75, 1.3], "light": 0.2,
         "gamma": 0.2, "blur": 0.1, "coarse": 0.1, "noise": 0.15, "foreground": 0.33 if covered > 0.3 else 0.5,
     }  # fmt: skip

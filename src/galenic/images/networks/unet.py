@@ -6,6 +6,7 @@ from patch and spacing, deep supervision and instance norm: Isensee et al., Natu
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -184,20 +185,22 @@ class UNet:
         dims, patch = space["dims"], space["patch"]
         strides, kernels = stages(patch, space["spacing_mm"])
         seconds = budget.seconds if budget.seconds is not None else 1800.0
-        base, most = (16, 320) if dims == 3 or seconds < 1200 else (32, 512)
+        base, most = (16 if seconds < 1200 else 24 if dims == 3 and seconds < 7200 else 32), (320 if dims == 3 else 512)
         if dims == 3:
             strides, kernels = strides[: (4 if seconds < 7200 else 6)], kernels[: (4 if seconds < 7200 else 6)]
         widths = [min(most, base * 2**at) for at in range(len(strides))]
         settings: dict[str, Any] = {
             "widths": widths, "strides": strides, "kernels": kernels, "residual": False,
             "blocks": [1, *[2] * (len(widths) - 1)], "supervised": max(1, min(3, len(widths) - 2)),
-            "batch": 2 if dims == 3 else 4, "learning_rate": 2e-3, "weight_decay": 1e-2, "optimizer": "adamw",
+            "batch": 2 if dims == 3 else max(2, min(16, 4 * 65_536 // math.prod(patch))),
+            "learning_rate": 5e-3 if dims == 3 else 3e-3, "weight_decay": 1e-2, "optimizer": "adamw",
             "overlap": 0.25,
         }  # fmt: skip
         reasons = {
             "network.depth": f"{len(widths)} stages: patch {patch} halved while an axis stays at 4 or more",
             "network.width": f"{base} features first: many small steps beat few large ones in {budget.text}",
             "network.batch": "small batches take more steps in the same time; instance norm does not mind",
+            "network.learning_rate": "AdamW with warm-up and cosine; high, as short budgets want, and averaged at the end",
             "network.loss": "Dice + cross-entropy, deep supervision with halved weights",
         }
         return settings, reasons

@@ -1,0 +1,187 @@
+"""What a word on the command line means: a shipped task, a task file, a table, a folder; and what bad ones get told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from galenic import sources
+from galenic.core import registry
+from galenic.core.cases import open_cases
+from galenic.core.contract import Field
+from galenic.core.errors import InputError, MissingFile, TaskError
+from galenic.core.task import Task
+from galenic.formats import nifti
+from galenic.values import Geometry, Image, Mask
+
+IMAGE = [Field(name="image", kind="image", columns=["image"])]
+LABEL = [Field(name="label", kind="mask", columns=["label"])]
+NUMBERS = [Field(name="labs", kind="number", columns=["a", "b"])]
+OUTCOME = [Field(name="ill", kind="category", columns=["ill"])]
+
+
+def put(path: Path, *, mask: bool = False) -> Path:
+    array = np.arange(64).reshape(8, 8)
+    geometry = Geometry.plain(2, 1.0)
+    if mask:
+        nifti.write_mask(Mask((array > 40).astype(np.uint8), geometry), path)
+    else:
+        nifti.write_image(Image(array[np.newaxis].astype(np.float32), geometry), path)
+    return path
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    """Three pictures with masks, named by a CSV."""
+    rows = []
+    for at in range(3):
+        put(tmp_path / "scans" / f"{at}.nii.gz")
+        put(tmp_path / "scans" / f"{at}_mask.nii.gz", mask=True)
+        rows.append({"id": f"c{at}", "image": f"scans/{at}.nii.gz", "label": f"scans/{at}_mask.nii.gz", "age": 40 + at})
+    path = tmp_path / "cases.csv"
+    pd.DataFrame(rows).to_csv(path, index=False)
+    return path
+
+
+def test_every_shipped_task_names_itself_and_checks() -> None:
+    assert "hippocampus" in sources.shipped()
+    for name in sources.shipped():
+        task = sources.load_task(sources.SHIPPED / f"{name}.toml")
+        assert task.name == name
+        registry.checked(task)
+
+
+def test_a_shipped_task_whose_data_a_package_holds() -> None:
+    found = sources.find("breast_cancer")
+    assert (found.task.name, len(found.table), found.split) == ("breast_cancer", 569, None)
+
+
+def test_a_shipped_task_takes_other_targets() -> None:
+    with pytest.raises(TaskError, match="COLUMN:KIND"):
+        sources.find("breast_cancer", targets=["diagnosis"])
+    found = sources.find("breast_cancer", targets=["diagnosis:category"])
+    assert found.task.targets[0].options == {}
+
+
+def test_a_table_with_a_target_guesses_its_pictures(table: Path) -> None:
+    found = sources.find(table, targets=["label:mask"])
+    assert [(one.name, one.kind) for one in found.task.inputs] == [("image", "image")]
+    assert open_cases(found.table, found.root, registry.checked(found.task)).values(0)["image"].shape == (8, 8)
+
+
+def test_a_table_with_inputs_named_guesses_nothing(table: Path) -> None:
+    found = sources.find(table, inputs=["age:number"], targets=["label:mask"])
+    assert [(one.name, one.kind) for one in found.task.inputs] == [("age", "number")]
+
+
+def test_a_plain_table_guesses_numbers_and_categories(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(
+        {"id": range(40), "patient": range(40), "a": rng.normal(size=40), "b": rng.normal(size=40),
+         "sex": ["f", "m"] * 20, "smokes": [True, False] * 20, "remark": [f"text {at}" for at in range(40)],
+         "ill": ["yes", "no"] * 20}
+    )  # fmt: skip
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    inputs = sources.find(tmp_path / "t.csv", targets=["ill:category"]).task.inputs
+    assert [(one.kind, one.columns) for one in inputs] == [
+        ("number", ["a", "b"]), ("category", ["sex"]), ("category", ["smokes"]),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("columns", "targets", "message"),
+    [
+        ({"a": [1.0, 2.0]}, [], "comes with no target"),
+        ({"ill": ["x", "y"]}, ["ill:category"], "no column of the table can serve as input"),
+    ],
+)
+def test_a_table_that_makes_no_task_is_told(tmp_path: Path, columns, targets, message) -> None:
+    pd.DataFrame(columns).to_csv(tmp_path / "t.csv", index=False)
+    with pytest.raises(TaskError, match=message):
+        sources.find(tmp_path / "t.csv", targets=targets)
+
+
+def test_what_is_nothing_is_told_with_what_there_is(tmp_path: Path) -> None:
+    with pytest.raises(MissingFile, match="neither a shipped task nor a file or folder") as caught:
+        sources.find("hippocampi")
+    assert "hippocampus" in str(caught.value)
+    with pytest.raises(MissingFile, match="no task file"):
+        sources.find(tmp_path / "absent.toml")
+    with pytest.raises(MissingFile, match="no table of cases"):
+        sources.find(tmp_path / "absent.csv", targets=["a:category"])
+
+
+def test_a_task_file_finds_its_table_and_split_beside_it(table: Path) -> None:
+    (table.parent / "split.csv").write_text("id,part\nc0,train\n", encoding="utf-8")
+    task = Task(name="own", table="cases.csv", split="split.csv", inputs=IMAGE, targets=LABEL)
+    task.save(table.parent / "own.toml")
+    found = sources.find(table.parent / "own.toml")
+    assert found.split == table.parent.resolve() / "split.csv"
+    assert open_cases(found.table, found.root, registry.checked(found.task)).ids == ["c0", "c1", "c2"]
+
+
+def test_a_task_without_data_is_told() -> None:
+    with pytest.raises(TaskError, match="neither `data` nor `table`"):
+        sources.of_task(Task(name="own", inputs=IMAGE, targets=LABEL))
+
+
+def test_a_task_file_may_name_a_folder_of_known_layout(table: Path) -> None:
+    """The folder's own paths start at the folder, not at the task file."""
+    targets = [Field(name="mask", kind="mask", columns=["mask"])]
+    Task(name="own", table="scans", inputs=IMAGE, targets=targets).save(table.parent / "own.toml")
+    found = sources.find(table.parent / "own.toml")
+    values = open_cases(found.table, found.root, registry.checked(found.task)).values(1)
+    assert values["image"].source == (table.parent / "scans" / "1.nii.gz").resolve()
+
+
+def test_a_folder_is_read_by_the_layout_that_knows_it(table: Path) -> None:
+    found = sources.find(table.parent / "scans")
+    assert found.table["id"].tolist() == ["0", "1", "2"]
+    assert found.root == (table.parent / "scans").resolve()
+    assert found.warnings
+    assert [one.kind for one in found.task.targets] == ["mask"]
+
+
+def test_a_folder_of_no_layout_is_told(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no layout that is known here"):
+        sources.find(tmp_path)
+
+
+def test_every_layout_answers_the_three_questions(tmp_path: Path) -> None:
+    assert registry.names("layouts")
+    for name in registry.names("layouts"):
+        layout = registry.get("layouts", name)
+        assert layout.recognises(tmp_path) is False
+        assert callable(layout.read)
+        assert callable(layout.warnings)
+
+
+def test_files_and_folders_to_predict_are_cases(table: Path) -> None:
+    task = registry.checked(Task(name="own", inputs=IMAGE, targets=LABEL))
+    scans = table.parent / "scans"
+    one = sources.to_predict(task, [scans / "0.nii.gz"])
+    assert one.ids == ["0"]
+    assert set(one.values(0)) == {"image"}
+    both = sources.to_predict(task, [scans, scans / "0.nii.gz"])
+    assert len(both) == 7
+    assert len(set(both.ids)) == 7  # a name met twice gets a number
+
+
+def test_a_table_to_predict_needs_no_truth(tmp_path: Path, table: Path) -> None:
+    task = registry.checked(Task(name="own", inputs=IMAGE, targets=LABEL))
+    pd.read_csv(table).drop(columns="label").to_csv(tmp_path / "new.csv", index=False)
+    assert sources.to_predict(task, [tmp_path / "new.csv"]).ids == ["c0", "c1", "c2"]
+
+
+def test_what_cannot_be_predicted_is_told(tmp_path: Path) -> None:
+    task = registry.checked(Task(name="own", inputs=IMAGE, targets=LABEL))
+    with pytest.raises(MissingFile, match="no file or folder"):
+        sources.to_predict(task, [tmp_path / "absent.nii.gz"])
+    with pytest.raises(InputError, match="holds nothing that can be read"):
+        sources.to_predict(task, [tmp_path])
+    plain = Task(name="labs", inputs=NUMBERS, targets=OUTCOME)
+    with pytest.raises(InputError, match="one table of cases"):
+        sources.to_predict(plain, [tmp_path])
