@@ -61,8 +61,8 @@ def draw(number: int) -> tuple[NDArray[np.int16], NDArray[np.uint8]]:
 
 
 def part_of(number: int, cases: int) -> str:
-    """The last two are the test, the two before them the validation."""
-    return "test" if number >= cases - 2 else "valid" if number >= cases - 4 else "train"
+    """The last is the test, the one before it the validation."""
+    return {cases - 1: "test", cases - 2: "valid"}.get(number, "train")
 
 
 def write(folder: Path, cases: int) -> Path:
@@ -97,8 +97,8 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--cases", type=int, default=12)
     given = parser.parse_args()
-    if given.cases < 5:
-        raise SystemExit("at least 5 cases: two test, two validation, the rest training")
+    if given.cases < 4:
+        raise SystemExit("at least 4 cases: one test, one validation, the rest training")
     print(write(given.folder, given.cases))
 
 

@@ -46,6 +46,7 @@ def train(task: Path, out: Path, *, budget: str, edge: int) -> None:
         work.network_settings, _ = work.plug.plan(work.task, work.settings, parse_budget(budget))
         device = pick_device("auto")
         plan = make_plan(work, device, bars)
+        plan.training.evaluate_every = max(1, plan.training.steps // 2)  # a whole volume costs dozens of steps
         path = out.with_name(f"{out.name}.plan.json")
         plan.save(path)
         verbs.train(task, plan=path, budget=budget, out=out, progress=bars)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,6 +18,7 @@ from galenic.core import registry
 from galenic.core.cases import open_cases
 from galenic.core.contract import Part, Prepared
 from galenic.core.errors import InputError, MissingExtra
+from galenic.core.task import Task
 from galenic.demonstration import (
     MARK,
     Added,
@@ -95,38 +98,52 @@ def test_the_noise_is_that_of_a_magnitude_image() -> None:
     assert bright.mean() == pytest.approx(200 + scanner.noise**2 / 400, rel=0.002)  # Gudbjartsson and Patz, eq. 2
 
 
-def threshold_dice(cases: dict[str, list[Prepared]], task) -> float:
-    """Mean Dice of grey and white over the test slices, of cuts fitted to the training slices."""
-    learner = Threshold()
-    learner.fit(Part([], cases["train"], []), task, {}, 0)
-    found = []
-    for case in cases["test"]:
-        labels = learner.infer(case)["tissue"].argmax(0)
-        found += [dice(labels == value, case.arrays["tissue"] == value) for value in (1, 2)]
-    return float(np.mean(found))
-
-
-def prepared(template: Template, scanner: Scanner, *, standardised: bool) -> dict[str, list[Prepared]]:
+def prepared(template: Template, scanner: Scanner, step: int = 1) -> dict[str, list[Prepared]]:
+    """Every `step`th slice, values as they are."""
     cases: dict[str, list[Prepared]] = {"train": [], "test": [], "valid": []}
-    for height in range(24, 144, 3):
+    for height in range(24, 144, step):
         if part := part_of(height):
             image, mask = scanned_slice(template, height, scanner)
-            array = image.array.astype(np.float32)
-            array = normalise(array, {"way": "z-score"}) if standardised else array
-            cases[part].append(Prepared({"image": array, "tissue": mask.array}))
+            cases[part].append(Prepared({"image": image.array.astype(np.float32), "tissue": mask.array}))
     return cases
 
 
-def test_as_given_two_cuts_do_and_as_scanned_they_fail(template: Template, written: Path) -> None:
-    """Raw or standardised by slice, and even with the best cuts of each test slice by its own truth."""
+def standardised(cases: list[Prepared]) -> list[Prepared]:
+    ways = {"way": "z-score"}
+    return [Prepared({**own.arrays, "image": normalise(own.arrays["image"], ways)}) for own in cases]
+
+
+def threshold_dice(task: Task, train: list[Prepared], test: list[Prepared]) -> list[float]:
+    """Mean Dice over the test slices of grey and of white matter, of cuts fitted to the training slices."""
+    learner = Threshold()
+    learner.fit(Part([], train, []), task, {}, 0)
+    labels = [learner.infer(case)["tissue"].argmax(0) for case in test]
+    return [
+        float(
+            np.mean(
+                [dice(own == value, case.arrays["tissue"] == value) for own, case in zip(labels, test, strict=True)]
+            )
+        )
+        for value in (1, 2)
+    ]
+
+
+def test_two_cuts_reach_what_the_notes_say(template: Template, written: Path) -> None:
     task = registry.checked(sources.load_task(written))
-    plain = prepared(template, Scanner(depth=0.0, noise=0.0), standardised=False)
-    assert threshold_dice(plain, task) > 0.92
-    raw = prepared(template, Scanner(), standardised=False)
-    assert threshold_dice(raw, task) < 0.68
-    assert threshold_dice(prepared(template, Scanner(), standardised=True), task) < 0.65
-    each = [threshold_dice({"train": [case], "test": [case]}, task) for case in raw["test"]]
-    assert np.mean(each) < 0.80
+    plain, made = (prepared(template, scanner) for scanner in (Scanner(depth=0.0, noise=0.0), Scanner()))
+    given, here = (threshold_dice(task, cases["train"], cases["test"]) for cases in (plain, made))
+    stated = "Dice {:.2f} (grey) and {:.2f} (white) on the test slices as given, and {:.2f} and {:.2f} as they are here"
+    assert any(stated.format(*given, *here) in note for note in task.notes)
+
+
+def test_two_cuts_fail_in_every_way_to_choose_them(template: Template, written: Path) -> None:
+    """Standardised by slice as the baseline gets them, and even with the best cuts of each slice by its own truth."""
+    task = registry.checked(sources.load_task(written))
+    cases = prepared(template, Scanner(), step=3)
+    assert max(threshold_dice(task, standardised(cases["train"]), standardised(cases["test"]))) < 0.65
+    each = np.mean([threshold_dice(task, [case], [case]) for case in cases["test"]], axis=0)
+    assert each[0] < 0.82
+    assert each[1] < 0.72
 
 
 def test_the_files_come_through_the_readers(template: Template, written: Path) -> None:
@@ -229,6 +246,16 @@ def check_whole(out: Path, report: Path) -> dict[str, dict]:
     return {"model": target["scores"]} | {own["name"]: own["scores"] for own in target["baselines"]}
 
 
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Threads that wait for each other make a busy machine many times slower."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("one_thread")
 def test_the_whole_runs_on_a_tiny_budget(tmp_path: Path) -> None:
     report = demo(tmp_path / "out", brain_budget="10s", table_budget="30steps")
     scores = check_whole(tmp_path / "out", report)

@@ -196,9 +196,9 @@ def scanned_slice(template: Template, height: int, scanner: Scanner) -> tuple[Im
     )
 
 
-def write_slices(folder: Path, template: Template, scanner: Scanner | None = None) -> Path:
+def write_slices(folder: Path, template: Template) -> Path:
     """Write images, masks, cases.csv and task.toml; the path of the task."""
-    scanner = scanner or Scanner()
+    scanner = Scanner()
     rows = []
     for height in _SLICES:
         part = part_of(height)
@@ -230,6 +230,8 @@ def _task(table: Path, scanner: Scanner) -> Task:
             "As given, two cuts of the intensity nearly repeat the tissue maps. So each slice (values 0 to 255) is "
             f"multiplied by a smooth field from {low:.2f} to {high:.2f} (cosines up to order {scanner.order}, normal "
             f"weights) and gets a magnitude image's noise, standard deviation {scanner.noise:g}; seed {scanner.seed}.",
+            "Two cuts of the raw values, fitted to the training slices, reach Dice 0.95 (grey) and 0.92 (white) on the "
+            "test slices as given, and 0.73 and 0.47 as they are here.",
         ],
         inputs=[Field(name="image", kind="image", columns=["image"], options={"modality": "MR"})],
         targets=[Field(name="tissue", kind="mask", columns=["label"], options={"classes": _CLASSES})],
@@ -238,7 +240,8 @@ def _task(table: Path, scanner: Scanner) -> Task:
 
 def _brain_content(out: Path, progress: Progress) -> Content:
     """The model's part of the report, with the mask that was written for one noisy test slice."""
-    given = out / "data" / "brain" / f"{_test_ids(out / 'brain')[0]}.nii.gz"
+    ids = _test_ids(out / "brain")
+    given = out / "data" / "brain" / f"{ids[len(ids) // 2]}.nii.gz"
     written = verbs.predict(out / "brain", [given], out / "predicted" / "brain", progress=progress)
     entry = catalog.load("mni152")
     told = {

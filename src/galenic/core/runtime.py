@@ -106,7 +106,7 @@ class _Trial:
         run(*(np.zeros(shape, np.float32) for shape in shapes))
 
     def rounds(self, run: Runner, already: float) -> float:
-        """Median seconds of a round over all cases; `already` is what the first round took, and stands if it was long."""
+        """Median seconds of a round over all cases; `already`, what the first took, stands if it was long."""
         if already >= _SECONDS_EACH:
             return already
         taken: list[float] = []

@@ -200,7 +200,7 @@ class UNet:
             "network.depth": f"{len(widths)} stages: patch {patch} halved while an axis stays at 4 or more",
             "network.width": f"{base} features first: many small steps beat few large ones in {budget.text}",
             "network.batch": "small batches take more steps in the same time; instance norm does not mind",
-            "network.learning_rate": "AdamW with warm-up and cosine; high, as short budgets want, and averaged at the end",
+            "network.learning_rate": "AdamW with warm-up and cosine; high, as short budgets want, then averaged",
             "network.loss": "Dice + cross-entropy, deep supervision with halved weights",
         }
         return settings, reasons
