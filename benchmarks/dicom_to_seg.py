@@ -29,9 +29,10 @@ BLOCKS = {"train": (0, 34), "valid": (36, 42), "test": (44, 60)}  # slices; the 
 def make_cases(series: Path, contours: Path, folder: Path) -> Path:
     """Blocks of the one CT as NIfTI, a mask each (1 lungs: air within the body, 2 tumour); the path of the task."""
     import numpy as np
+    from scipy import ndimage
+
     from galenic.formats import dicom, nifti
     from galenic.values import Geometry, Image, Mask
-    from scipy import ndimage
 
     image = dicom.read_image(series)
     tumour = nifti.read_mask(contours).array > 0

@@ -38,7 +38,7 @@ def draw(number: int) -> tuple[NDArray[np.int16], NDArray[np.uint8]]:
     rng = np.random.default_rng([2015, number])
     slices, rows, columns = (np.linspace(-1, 1, size, dtype=np.float32) for size in SHAPE)
     profile = 1 - rng.uniform(0.05, 0.15) * (slices - rng.uniform(-0.3, 0.3)) ** 2
-    ratio = rng.uniform(1.4, 1.6)  # breadth over depth
+    ratio = rng.uniform(1.3, 1.4)  # breadth over depth
     deep = np.sqrt(BODY_SHARE * 4 / (np.pi * ratio * float((profile**2).mean())))
     middle = rng.uniform(-0.06, 0.06, 2)
     scale = profile[:, None, None]

@@ -257,7 +257,7 @@ def one_thread() -> Iterator[None]:
 
 @pytest.mark.usefixtures("one_thread")
 def test_the_whole_runs_on_a_tiny_budget(tmp_path: Path) -> None:
-    report = demo(tmp_path / "out", brain_budget="10s", table_budget="30steps")
+    report = demo(tmp_path / "out", brain_budget="20s", table_budget="30steps")
     scores = check_whole(tmp_path / "out", report)
     assert scores["intensity threshold"]["dice"]["value"] < 0.65
 

@@ -77,7 +77,7 @@ class Template:
 
 
 def demo(
-    out: Path | str, *, progress: Progress | None = None, brain_budget: str = "65s", table_budget: str = "400steps"
+    out: Path | str, *, progress: Progress | None = None, brain_budget: str = "80s", table_budget: str = "400steps"
 ) -> Path:
     """Train, evaluate and predict both tasks below `out`; the path of the joint report.
 

@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from galenic import sources
+from galenic.core import registry
 from galenic.core.cases import case_name, find_roles, matching, open_cases, read_table, text_of
 from galenic.core.contract import Field
 from galenic.core.errors import InputError, MissingFile, TableError, TaskError, UnreadableFile
@@ -103,10 +104,9 @@ class TestOpening:
 
     def test_an_input_as_target_is_refused(self, tmp_path):
         table_of(tmp_path, "id,age,weight\na,1,2\nb,2,3\n")
+        found = sources.find(tmp_path / "cases.csv", targets=["weight:number"])
         with pytest.raises(TaskError, match="'number' as the kind of the target"):
-            from galenic.core import registry
-
-            registry.checked(sources.find(tmp_path / "cases.csv", targets=["weight:number"]).task)
+            registry.checked(found.task)
 
     def test_ids_that_stand_twice_or_not_at_all(self, tmp_path):
         with pytest.raises(TableError, match="2 ids stand in more than one row: a, b"):
@@ -115,7 +115,7 @@ class TestOpening:
             open_cases(table_of(tmp_path, "id,age,label\na,1,x\n,1,x\n"), tmp_path, task_of(AGE))
 
     def test_a_value_that_is_no_number_is_named(self, tmp_path):
-        with pytest.raises(TableError, match="row 2 .* 'old'"):
+        with pytest.raises(TableError, match=r"row 2 .* 'old'"):
             open_cases(table_of(tmp_path, "id,age,label\na,1,x\nb,old,y\n"), tmp_path, task_of(AGE))
 
     def test_ids_come_from_files_or_rows_where_no_column_names_them(self, tmp_path, pictures):

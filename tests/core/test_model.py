@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import galenic
+from galenic import sources
 from galenic.core import bundle
 from galenic.core.errors import (
     DigestError,
@@ -20,6 +21,7 @@ from galenic.core.errors import (
     PlanError,
     TableError,
 )
+from galenic.core.fit import Job, train_job
 from galenic.core.plan import load_plan
 
 HOW = {"inputs": ["mean radius:number", "mean texture:number", "site:category"], "targets": ["diagnosis:category"]}
@@ -162,23 +164,34 @@ class TestDamaged:
 class TestAgain:
     def test_a_plan_repeats_it_exactly(self, trained, home, tmp_path):
         again = galenic.train(home / "cases.csv", plan=trained.folder / "plan.json", out=tmp_path / "again", **HOW)
-        for name in ("weights.safetensors",):
-            assert bundle.sha256(again.folder / name) == bundle.sha256(trained.folder / name)
+        name = "weights.safetensors"
+        assert bundle.sha256(again.folder / name) == bundle.sha256(trained.folder / name)
         assert again.plan.seed == 1
         value = again.metrics["targets"]["diagnosis"]["scores"]["auroc"]["value"]
         assert value == pytest.approx(trained.metrics["targets"]["diagnosis"]["scores"]["auroc"]["value"], abs=2e-3)
 
     def test_fine_tuning_starts_where_the_other_ended(self, trained, home, tmp_path):
-        tuned = galenic.train(
-            home / "cases.csv", start_from=trained.folder, budget="1steps", seed=1, out=tmp_path / "tuned", **HOW
+        found = sources.find(home / "cases.csv", **HOW)
+        train_job(
+            Job(
+                found.task,
+                found.table,
+                home,
+                tmp_path,
+                start_from=trained.folder,
+                budget="1steps",
+                device="cpu",
+                seed=1,
+            )
         )
-        before, after = (bundle.load_weights(model.folder / "weights.safetensors") for model in (trained, tuned))
+        plan = load_plan(tmp_path / "plan.json")
+        before, after = (bundle.load_weights(folder / "weights.safetensors") for folder in (trained.folder, tmp_path))
         moved = max(float((after[name] - before[name]).abs().max()) for name in before)
         assert 0 < moved < 0.01
-        assert tuned.plan.frames == trained.plan.frames
-        assert tuned.plan.training.learning_rate == pytest.approx(0.3 * trained.plan.training.learning_rate)
-        assert tuned.plan.training.steps == 1
-        assert tuned.plan.reasons["training.best"] == "step 1 of 1, by the validation score"
+        assert plan.frames == trained.plan.frames
+        assert plan.training.learning_rate == pytest.approx(0.3 * trained.plan.training.learning_rate)
+        assert plan.training.steps == 1
+        assert plan.reasons["training.best"] == "step 1 of 1, by the validation score"
 
     def test_folds_make_an_ensemble(self, trained, home, tmp_path):
         model = galenic.train(home / "cases.csv", folds=2, budget="20steps", seed=1, out=tmp_path / "folds", **HOW)

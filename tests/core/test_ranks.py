@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import textwrap
+from itertools import chain
 
 import pytest
 import torch
@@ -102,5 +103,5 @@ class TestAlone:
             for own in range(count):
                 monkeypatch.setattr(ranks, "own", lambda own=own: own)
                 shares.append(ranks.share(list(range(5))))
-            assert sorted(sum(shares, [])) == list(range(5))
+            assert sorted(chain.from_iterable(shares)) == list(range(5))
             assert max(map(len, shares)) - min(map(len, shares)) <= 1

@@ -83,7 +83,7 @@ KILLED = """
 
 class TestKilled:
     def test_by_the_system_at_any_moment_and_resumed(self, disc_job, disc_plan, pictures, tmp_path):
-        plan = disc_plan(tmp_path / "plan.json", schedule=[(0, 150)], evaluate_every=20)
+        plan = disc_plan(tmp_path / "plan.json", schedule=[(0, 80)], evaluate_every=10)
         through = train_job(disc_job(tmp_path / "through", plan=plan))
         through.task.save(tmp_path / "task.toml")
         out = tmp_path / "killed"
@@ -92,7 +92,7 @@ class TestKilled:
         deadline = time.monotonic() + 60
         while not (out / "checkpoint.safetensors").exists() and time.monotonic() < deadline:
             time.sleep(0.01)
-        time.sleep(random.random() * 0.4)
+        time.sleep(random.random() * 0.2)
         process.send_signal(signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL
         assert not (out / "weights.safetensors").exists()
@@ -108,14 +108,15 @@ class TestKilled:
     )
     def test_at_any_step_in_any_layout(self, work, tmp_path, optimizer, layout, precision):
         how = {"optimizer": optimizer, "layout": layout, "precision": precision}
+        how |= {"schedule": [(0, 12)], "evaluate_every": 4}
         through = trainer_of(work, tmp_path / "through", **how)
         through.run(Silent())
-        for stop in (1, 8, 13):
+        for stop in (1, 4, 7):
             first = trainer_of(work, tmp_path / "cut", **how)
             first.resume()
             while first.step < stop:
                 first.one_step()
-                if first.step % 8 == 0:
+                if first.step % 4 == 0:
                     first.evaluate()
             first.save()
             second = trainer_of(work, tmp_path / "cut", **how)

@@ -53,7 +53,8 @@ class Hidden:
         """The true mask, [*space]."""
         side = SIDE[self.dims]
         away = np.indices((side,) * self.dims).T - self.place * side / 32
-        return (away**2).sum(-1).T < ((9 if self.large else 6) * side / 32) ** 2
+        distance = np.sqrt((away**2).sum(-1)).T
+        return distance < (9 if self.large else 6) * side / 32
 
 
 def hidden_of(number: int, dims: int) -> Hidden:
@@ -65,8 +66,8 @@ def hidden_of(number: int, dims: int) -> Hidden:
 class Maker:
     """cells: a case's columns for a field of that name, files written below the folder; columns: those of the field.
 
-    chance: what guessing scores, where the kind is a target. in_space: there are volumes too. alone: it can be the only input, as
-    a mask can't, which lies on an image.
+    chance: what guessing scores, where the kind is a target. in_space: there are volumes too. alone: it can be the
+    only input, as a mask can't, which lies on an image.
     """
 
     cells: Callable[[Hidden, Path, str], dict[str, Any]]

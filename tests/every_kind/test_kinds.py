@@ -117,9 +117,9 @@ class TestFrames:
     def test_the_whole_case_is_shaped_as_a_sample(self, simple):
         work = simple.work
         for name, frame in work.frames.frames.items():
-            whole = frame.whole(work.ready[0], work.settings[name])
-            sample = frame.apply(work.ready[0], frame.draw(np.random.default_rng(0), work.ready[0], work.settings[name]),
-                                 work.settings[name])  # fmt: skip
+            prepared, own = work.ready[0], work.settings[name]
+            whole = frame.whole(prepared, own)
+            sample = frame.apply(prepared, frame.draw(np.random.default_rng(0), prepared, own), own)
             assert {key: (t.shape, t.dtype) for key, t in whole.items()} == {
                 key: (t.shape, t.dtype) for key, t in sample.items()
             }

@@ -71,7 +71,7 @@ def load(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer) -> Ke
 
 
 def _laid_out(tensor: Tensor, like: Tensor) -> Tensor:
-    """Tensors of the same shape get the same memory layout: another one rounds otherwise, and is slower."""
+    """Tensors of the same shape get the same memory layout: another one is slower, and may round otherwise."""
     if tensor.shape != like.shape:
         return tensor
     return torch.empty_like(like, dtype=tensor.dtype, requires_grad=False).copy_(tensor)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import platform
 import time
 from collections.abc import Mapping, Sequence
@@ -22,7 +23,7 @@ from galenic.core.network import Network
 from galenic.core.runtimes.export import NET, RECORD, Exported, read_record
 
 _ROUNDS = 3
-_HOPELESS = 5.0  # a first run this many times slower than the best so far is not tried further
+_SLOWER = 1.4  # a call of the network this many times slower than the best one's that agreed is not tried further
 _BEHIND = 2.0  # one round suffices for a candidate this many times slower than the best so far
 _SECONDS_EACH = 8.0  # rounds of one candidate stop after this
 
@@ -30,6 +31,7 @@ _SECONDS_EACH = 8.0  # rounds of one candidate stop after this
 class Candidate(BaseModel):
     """A runtime at a precision and memory layout: what was measured, and whether it may be used.
 
+    call_seconds: for one call of the network on one patch, the best of a few.
     seconds: for all cases given; median over the rounds, or of one round where that is far behind. parity: target ->
     the figure of its kind's parity rule, a case each (null where undefined). note: why it was left out, if it was.
     """
@@ -39,6 +41,7 @@ class Candidate(BaseModel):
     runtime: str
     precision: str = ""
     layout: str = "default"
+    call_seconds: float | None = None
     seconds: float | None = None
     faster: float | None = None  # than torch in float32
     parity: dict[str, list[float | None]] = {}
@@ -100,10 +103,16 @@ class _Trial:
         outputs = self.plug.infer(run, case, self.frames, self.settings)
         return outputs, time.perf_counter() - start
 
-    def warm(self, run: Runner) -> None:
-        """One call of the network: a whole volume may take a minute, and only the first call is slower."""
-        shapes = self.plug.shapes(self.frames, self.settings)
-        run(*(np.zeros(shape, np.float32) for shape in shapes))
+    def call(self, run: Runner) -> float:
+        """Seconds of one call of the network on one patch: a whole volume may take a minute."""
+        arrays = [np.zeros(shape, np.float32) for shape in self.plug.shapes(self.frames, self.settings)]
+        run(*arrays)  # only the first call is slower
+        taken = []
+        for _ in range(_ROUNDS):
+            start = time.perf_counter()
+            run(*arrays)
+            taken.append(time.perf_counter() - start)
+        return min(taken)
 
     def rounds(self, run: Runner, already: float) -> float:
         """Median seconds of a round over all cases; `already`, what the first took, stands if it was long."""
@@ -128,7 +137,8 @@ def pick(
 ) -> Choice:
     """Measure every runtime, precision and layout on `cases` (1 to 3 of the validation part), keep the fastest.
 
-    Only those count whose outputs meet the parity rule of every target against torch in float32 on every case;
+    The one with the fastest single call is tried first, and those that are clearly slower than one that agreed are left
+    out. Only those count whose outputs meet the parity rule of every target against torch in float32 on every case;
     `exact` admits float32 alone. Writes runtime.json (and net.onnx, where a runtime needs it) into `folder`.
     """
     if not cases:
@@ -138,7 +148,7 @@ def pick(
     trial = _Trial(network, plug, cases, frames, settings, folder, device)
     reference = Candidate(runtime="torch", precision="f32", agreed=True)
     run = trial.open(reference)
-    trial.warm(run)
+    reference = reference.model_copy(update={"call_seconds": trial.call(run)})
     found: list[tuple[Outputs, float]] = []
     for case in cases:
         found.append(trial.infer(run, case))
@@ -148,9 +158,9 @@ def pick(
     expected = [outputs for outputs, _ in found]
     seconds = trial.rounds(run, sum(taken for _, taken in found))
     done = [reference.model_copy(update={"seconds": seconds, "faster": 1.0, "note": "what the others must agree with"})]
-    for candidate in _candidates(plug.shapes(frames, settings), device, exact):
-        best = min(other.seconds for other in done if other.agreed and other.seconds is not None)
-        done.append(_measure(trial, candidate, expected, best))
+    called = [_call(trial, one) for one in _candidates(plug.shapes(frames, settings), device, exact)]
+    for candidate in sorted(called, key=lambda one: one.call_seconds or math.inf):
+        done.append(_measure(trial, candidate, expected, [one for one in done if one.agreed]))
     choice = Choice(
         chosen=min((one for one in done if one.agreed), key=lambda one: one.seconds or 0.0),
         exact=exact,
@@ -186,26 +196,37 @@ def _candidates(shapes: Sequence[tuple[int, ...]], device: str, exact: bool) -> 
     return [one for one in found if (one.runtime, one.precision, one.layout) != ("torch", "f32", "default")]
 
 
-def _measure(trial: _Trial, candidate: Candidate, expected: Sequence[Outputs], best: float) -> Candidate:
+def _call(trial: _Trial, candidate: Candidate) -> Candidate:
+    """The candidate with the time of one call, or with why it has none."""
     if candidate.note:
         return candidate
     try:
-        run = trial.open(candidate)
-        trial.warm(run)
-        outputs, first = trial.infer(run, trial.cases[0])
-        share = best / len(trial.cases)
-        if first > _HOPELESS * share:
-            note = f"left out: its first case took {first:.3g} s, the best so far takes about {share:.3g} s a case"
-            return candidate.model_copy(update={"note": note})
-        found = [(outputs, first), *(trial.infer(run, case) for case in trial.cases[1:])]
-        parity, agreed = _parity(trial.network, [outputs for outputs, _ in found], expected)
-        seconds = sum(taken for _, taken in found)
-        if agreed and seconds < _BEHIND * best:
-            seconds = trial.rounds(run, seconds)
+        return candidate.model_copy(update={"call_seconds": trial.call(trial.open(candidate))})
     except Exception as error:  # whatever an outside runtime raises, the model still runs on torch
         return candidate.model_copy(update={"note": f"failed: {_reason(error)}"})
-    note = "" if agreed else "left out: does not meet the parity rule"
-    return candidate.model_copy(update={"seconds": seconds, "parity": parity, "agreed": agreed, "note": note})
+
+
+def _measure(
+    trial: _Trial, candidate: Candidate, expected: Sequence[Outputs], agreed: Sequence[Candidate]
+) -> Candidate:
+    """The candidate measured on whole cases, unless one that `agreed` is clearly faster."""
+    if candidate.note:
+        return candidate
+    own, best = candidate.call_seconds or 0.0, min(one.call_seconds or 0.0 for one in agreed)
+    if own > _SLOWER * best:
+        note = f"left out: a call takes {own:.3g} s, of one that agrees {best:.3g} s"
+        return candidate.model_copy(update={"note": note})
+    try:
+        run = trial.open(candidate)
+        found = [trial.infer(run, case) for case in trial.cases]
+        parity, met = _parity(trial.network, [outputs for outputs, _ in found], expected)
+        seconds = sum(taken for _, taken in found)
+        if met and seconds < _BEHIND * min(one.seconds or 0.0 for one in agreed):
+            seconds = trial.rounds(run, seconds)
+    except Exception as error:
+        return candidate.model_copy(update={"note": f"failed: {_reason(error)}"})
+    note = "" if met else "left out: does not meet the parity rule"
+    return candidate.model_copy(update={"seconds": seconds, "parity": parity, "agreed": met, "note": note})
 
 
 def _parity(

@@ -82,7 +82,7 @@ class Step(nn.Module):
         logged = {}
         for name, loss in losses.items():
             # DDP averages the ranks' gradients; times ranks over the whole batch gives the mean over all its cases
-            share = loss.value.sum() / batch.size if loss.scope == "case" else loss.value
+            share = loss.value.sum() * ranks.count() / self.batch if loss.scope == "case" else loss.value
             share = share if batch.size else 0.0 * share
             total = share if total is None else total + share
             logged[name] = loss.value.detach().mean()
