@@ -102,9 +102,7 @@ def main() -> None:
     volume_for_peer(scan, model, volume)
     settings = {"monai_python": given.monai_python, "roi": str(given.edge)}
     settings |= {"scan": str(scan), "model": str(model), "volume": str(volume), "out": str(out)}
-    comparison = read_spec(
-        ROOT / "benchmarks" / "window.toml", settings=settings, only=given.only, rounds=given.rounds
-    )
+    comparison = read_spec(ROOT / "benchmarks" / "window.toml", settings=settings, only=given.only, rounds=given.rounds)
     console = Console(width=None if sys.stdout.isatty() else 140)
     record = run(comparison, say=console)
     console.print(table(record))

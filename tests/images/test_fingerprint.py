@@ -6,13 +6,14 @@ import json
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from galenic.core import registry
 from galenic.core.contract import Budget, Field
 from galenic.core.errors import ValueProblem
 from galenic.images import fingerprint
 from galenic.values import Geometry, Image, Mask
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 IMAGE = Field(name="image", kind="image", columns=["image"])
 LABEL = registry.kind("mask").check(

@@ -7,14 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from galenic.core import registry
 from galenic.core.contract import Batch, Budget, Field, Prepared
 from galenic.core.errors import TaskError
 from galenic.core.task import Task
 from galenic.images.networks.unet import UNET, stages
 from galenic.images.networks.unet2015 import UNET2015, ClassicUNet
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 
 def task(classes: int = 2) -> Task:
@@ -90,7 +91,7 @@ def test_shapes_losses_and_features(patch: list[int], residual: bool) -> None:
     net, own, plan = small(patch, residual=residual)
     images = torch.randn(2, 1, *patch)
     net.train()
-    assert [tuple(out.shape[2:]) for out in net.resolutions(images)][0] == tuple(patch)
+    assert next(tuple(out.shape[2:]) for out in net.resolutions(images)) == tuple(patch)
     assert len(net.resolutions(images)) == plan["supervised"]
     batch = Batch({"image": images, "label": torch.randint(0, 3, (2, *patch), dtype=torch.uint8)}, 2)
     loss = net.losses(batch, 0.0)["label"]

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from galenic.images.prepare import (
     canonical_axes,
     content_box,
@@ -17,8 +20,6 @@ from galenic.images.prepare import (
     turn_back,
 )
 from galenic.values import Geometry, Image, Mask
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 AXES = list(np.eye(3).T)
 

@@ -8,10 +8,11 @@ import json
 import numpy as np
 import pytest
 import torch
-from galenic.core.contract import Prepared
-from galenic.images.vary import Draw, apply_patch, draw_patch, foreground_points, rotation
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from galenic.core.contract import Prepared
+from galenic.images.vary import Draw, apply_patch, draw_patch, foreground_points, rotation
 
 CALM = {
     "flips": [], "bend": 0.0, "degrees": 0.0, "scale": [1.0, 1.0], "light": 0.0, "gamma": 0.0, "blur": 0.0,
