@@ -188,7 +188,8 @@ class Trainer:
         saved, cost = time.monotonic(), 0.0
         self._begun, evaluated = self.step, -1
         look = max(1, min(LOOK_STEPS, int(LOOK_SECONDS / max(self.plan.seconds_per_step, 1e-9))))
-        progress.stage("training", self.plan.steps, "steps")
+        shown = self.plan.steps
+        progress.stage("training", shown, "steps")
         with held_interrupt() as interrupted:
             while self.step < self.plan.steps:
                 self.one_step()
@@ -208,6 +209,9 @@ class Trainer:
                     if evaluated != self.step:
                         self.evaluate()
                     return True
+                if shown != self.plan.steps:
+                    shown = self.plan.steps
+                    progress.stage("training, fitted to the clock", shown, "steps")
                 progress.advance(self.step * 1.0, self._note())
         return False
 
