@@ -102,7 +102,7 @@ def test_large_pictures_of_large_things_are_shrunk_and_thin_ones_are_not() -> No
         return {"image": Image(array, geometry, "XR"), "label": Mask(label, geometry, {1: "one"})}
 
     field = registry.kind("mask").check(Field(name="label", kind="mask", columns=["label"]))
-    for thin, shrink in ((False, 2.0), (True, 1.0)):
+    for thin, shrink in ((False, 3.2), (True, 1.0)):
         own = fingerprint.summarise(picture(thin), [IMAGE, field])
         settled, _ = fingerprint.settle(own, [IMAGE, field], Budget(seconds=300))
         assert settled["shrink"] == shrink

@@ -69,7 +69,9 @@ def _summarise_mask(mask: Mask) -> Summary:
             classes[str(value)] = {"cases": 1, "voxels": count, "extent": float(extent), "thick": thickness(own)}
         else:
             classes[str(value)] = {"cases": 0, "voxels": 0, "extent": 0.0, "thick": 0.0}
-    return {"classes": classes, "voxels": int(mask.array.size)}
+    rest = mask.array == 0
+    background = {"cases": 1, "thick": thickness(rest)} if rest.any() else {"cases": 0, "thick": 0.0}
+    return {"classes": classes, "background": background, "voxels": int(mask.array.size)}
 
 
 def thickness(own: NDArray[np.bool_]) -> float:
@@ -183,7 +185,7 @@ def _spacing(summary: Summary, budget: Budget, reasons: dict[str, str]) -> tuple
     largest = max(_quantile(axis, 0.5) for axis in summary["shapes"])
     room = math.sqrt(_voxels(dims, budget))
     thick = _thinnest(summary)
-    shrink = max(1.0, min(largest / room, thick / 6.0))
+    shrink = max(1.0, min(largest / room, thick / 8.0))
     reasons["shrink"] = (
         f"pictures of {largest:.0f} px against {room:.0f} px that the budget bears, thinnest structure {thick:.1f} px: "
         + ("shrunk so that the network sees all of it" if shrink > 1 else "kept at full resolution")
@@ -194,11 +196,13 @@ def _spacing(summary: Summary, budget: Budget, reasons: dict[str, str]) -> tuple
 
 
 def _thinnest(summary: Summary) -> float:
-    """Mean thickness in pixels of the thinnest class."""
+    """Mean thickness in pixels of the thinnest class, background included: a membrane between cells counts."""
     found = [
         own["thick"] / own["cases"]
-        for mask in summary["masks"].values() for own in mask["classes"].values() if own["cases"]
-    ]  # fmt: skip
+        for mask in summary["masks"].values()
+        for own in [*mask["classes"].values(), mask["background"]]
+        if own["cases"]
+    ]
     return min(found, default=1.0)
 
 
@@ -206,7 +210,7 @@ def _voxels(dims: int, budget: Budget) -> int:
     """Most elements of a patch: what two cores learn from in the time given; more from an hour on."""
     seconds = budget.seconds if budget.seconds is not None else 1800.0
     if dims == 2:
-        return 256 * 256 if seconds < 3600 else 512 * 512
+        return 160 * 160 if seconds < 1200 else 256 * 256 if seconds < 7200 else 512 * 512
     return 100_000 if seconds < 1200 else 180_000 if seconds < 7200 else 262_144
 
 

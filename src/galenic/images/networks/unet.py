@@ -188,11 +188,12 @@ class UNet:
         base, most = (16 if seconds < 1200 else 24 if dims == 3 and seconds < 7200 else 32), (320 if dims == 3 else 512)
         if dims == 3:
             strides, kernels = strides[: (4 if seconds < 7200 else 6)], kernels[: (4 if seconds < 7200 else 6)]
+        pixels = 102_400 if seconds < 1200 else 262_144  # of a step in 2D
         widths = [min(most, base * 2**at) for at in range(len(strides))]
         settings: dict[str, Any] = {
             "widths": widths, "strides": strides, "kernels": kernels, "residual": False,
             "blocks": [1, *[2] * (len(widths) - 1)], "supervised": max(1, min(3, len(widths) - 2)),
-            "batch": 2 if dims == 3 else max(2, min(16, 4 * 65_536 // math.prod(patch))),
+            "batch": 2 if dims == 3 else max(2, min(16, pixels // math.prod(patch))),
             "learning_rate": 5e-3 if dims == 3 else 3e-3, "weight_decay": 1e-2, "optimizer": "adamw",
             "overlap": 0.25,
         }  # fmt: skip
