@@ -77,6 +77,14 @@ def test_a_table_with_inputs_named_guesses_nothing(table: Path) -> None:
     assert [(one.name, one.kind) for one in found.task.inputs] == [("age", "number")]
 
 
+def test_a_bare_table_finds_the_values_of_its_masks(table: Path) -> None:
+    own = Geometry.plain(2, 1.0)
+    nifti.write_mask(Mask(np.eye(8, dtype=np.uint8) * 7, own), table.parent / "scans" / "0_mask.nii.gz")
+    found = sources.find(table, targets=["label:mask"]).task.targets[0]
+    assert found.options["classes"] == {"1": "class 1", "7": "class 7"}
+    assert registry.kind("mask").check(found).options["values"] == [1, 7]
+
+
 def test_a_plain_table_guesses_numbers_and_categories(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     frame = pd.DataFrame(

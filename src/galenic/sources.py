@@ -45,7 +45,8 @@ def find(what: str | Path, inputs: Sequence[str] = (), targets: Sequence[str] = 
         return of_task(_with_fields(load_task(path), inputs, targets), path.resolve().parent)
     if path.suffix.lower() in _TABLES:
         table = read_table(path)
-        return Found(_inferred(path.stem, table, inputs, targets), table, path.resolve().parent)
+        root = path.resolve().parent
+        return Found(_inferred(path.stem, table, root, inputs, targets), table, root)
     if path.is_dir():
         return of_folder(path, inputs, targets)
     raise MissingFile(
@@ -113,7 +114,7 @@ def _field(text: str) -> Field:
     return Field(name=column, kind=kind, columns=[column])
 
 
-def _inferred(name: str, table: pd.DataFrame, inputs: Sequence[str], targets: Sequence[str]) -> Task:
+def _inferred(name: str, table: pd.DataFrame, root: Path, inputs: Sequence[str], targets: Sequence[str]) -> Task:
     """A task for a bare table: targets must be named; inputs are guessed where they are not."""
     if not targets:
         raise TaskError(
@@ -121,9 +122,17 @@ def _inferred(name: str, table: pd.DataFrame, inputs: Sequence[str], targets: Se
             allowed="--target COLUMN:KIND, kinds: " + ", ".join(k for k in registry.names("kinds")),
             todo="name what is to be learnt, for example --target mask:mask",
         )
-    goals = [_field(text) for text in targets]
+    goals = [_completed(_field(text), table, root) for text in targets]
     given = [_field(text) for text in inputs] or _guess(table, {column for one in goals for column in one.columns})
     return Task(name=name, inputs=given, targets=goals)
+
+
+def _completed(field: Field, table: pd.DataFrame, root: Path) -> Field:
+    """The field with what its kind can tell from the data alone, such as the values that stand in the masks."""
+    infer = getattr(registry.kind(field.kind), "infer", None)
+    if infer is None or field.columns[0] not in table.columns:
+        return field
+    return Field.model_validate(infer(field, table, root).model_dump())
 
 
 def _guess(table: pd.DataFrame, used: set[str]) -> list[Field]:

@@ -109,6 +109,11 @@ class MaskKind:
             raise _wrong(field, "agreed", agreed, f"at most the number of columns, {len(field.columns)}")
         return field.model_copy(update={"options": {"classes": classes, "values": values, **ways, "agreed": agreed}})
 
+    def infer(self, field: Field, table: pd.DataFrame, root: Path) -> Field:
+        """The field with a class for each value that stands in the masks, where the task names none."""
+        found = read.find_classes(field, table, root)
+        return field.model_copy(update={"options": {**field.options, "classes": found}}) if found else field
+
     def open(self, field: Field, table: pd.DataFrame, root: Path) -> read.MaskSource:
         return read.open_masks(field, table, root)
 
