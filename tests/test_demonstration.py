@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -170,6 +168,13 @@ def test_a_slice_keeps_its_place_in_the_head(template: Template, written: Path) 
     assert mask.geometry.direction[:, 1] == pytest.approx([1, 0, 0])  # columns run to the body's left
 
 
+def test_coarse_pixels_are_some_of_the_fine_ones(template: Template) -> None:
+    fine, coarse = (scanned_slice(template, 76, Scanner(), pixel_mm)[1] for pixel_mm in (1, 4))
+    np.testing.assert_array_equal(coarse.array, fine.array[::4, ::4])
+    ones, others = np.array([[1, 0], [0, 1], [47, 39]]), np.array([[4, 0], [0, 4], [188, 156]])
+    np.testing.assert_allclose(coarse.geometry.to_mm(ones), fine.geometry.to_mm(others))
+
+
 def test_the_notes_state_what_was_added(written: Path) -> None:
     text = " ".join(sources.load_task(written).notes)
     for stated in ("from 0.67 to 1.49", "order 2", "deviation 10", "seed 152", "14 to train", "not a clinical claim"):
@@ -192,6 +197,15 @@ def test_an_earlier_demo_is_replaced(tmp_path: Path) -> None:
     clear(out)
     assert [path.name for path in out.iterdir()] == [MARK]
     assert json.loads((out / MARK).read_text())["scanner"]["noise"] == 10
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"made by": "me"}'])
+def test_another_file_of_the_marks_name_is_no_mark(tmp_path: Path, text: str) -> None:
+    (tmp_path / MARK).write_text(text)
+    (tmp_path / "data").mkdir()
+    with pytest.raises(InputError, match="not made by galenic demo"):
+        clear(tmp_path)
+    assert (tmp_path / "data").is_dir()
 
 
 def test_what_is_not_a_demo_is_left_alone(tmp_path: Path) -> None:
@@ -246,18 +260,8 @@ def check_whole(out: Path, report: Path) -> dict[str, dict]:
     return {"model": target["scores"]} | {own["name"]: own["scores"] for own in target["baselines"]}
 
 
-@pytest.fixture
-def one_thread() -> Iterator[None]:
-    """Threads that wait for each other make a busy machine many times slower."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.mark.usefixtures("one_thread")
-def test_the_whole_runs_on_a_tiny_budget(tmp_path: Path) -> None:
-    report = demo(tmp_path / "out", brain_budget="20s", table_budget="30steps")
+def test_the_whole_runs_with_few_steps_on_coarse_pixels(tmp_path: Path) -> None:
+    report = demo(tmp_path / "out", brain_budget="12steps", table_budget="30steps", pixel_mm=4)
     scores = check_whole(tmp_path / "out", report)
     assert scores["intensity threshold"]["dice"]["value"] < 0.65
 
