@@ -1,6 +1,6 @@
 """A DICOM folder in, DICOM SEG and SR out: `galenic predict` on the CT of ibsi-lung-ct, the whole process, by step.
 
-The set holds one CT. A small 3-D network is trained on blocks of its own slices (lungs by a threshold, and the tumour),
+The set holds one CT. A small 3-D network is trained on blocks of its own slices (air by a threshold, and the tumour),
 for speed alone: how well it does says nothing. Each round is a process of its own, from its start to its end. "network"
 is every call of the picked runtime; "open" reads the model and compiles its network; "prepare" crops and normalises,
 "answer" blends the tiles, picks the strongest class and goes back to the DICOM grid; "import" is all that happens
@@ -23,13 +23,13 @@ from statistics import median
 from typing import Any
 
 STEPS = ("import", "open", "read", "prepare", "network", "answer", "write SEG", "write SR", "other")
+AIR_HU = -500
 BLOCKS = {"train": (0, 34), "valid": (36, 42), "test": (44, 60)}  # slices; the gaps are in no part
 
 
 def make_cases(series: Path, contours: Path, folder: Path) -> Path:
-    """Blocks of the one CT as NIfTI, a mask each (1 lungs: air within the body, 2 tumour); the path of the task."""
+    """Blocks of the one CT as NIfTI, a mask each (1 air, lungs included; 2 tumour); the path of the task."""
     import numpy as np
-    from scipy import ndimage
 
     from galenic.formats import dicom, nifti
     from galenic.values import Geometry, Image, Mask
@@ -38,9 +38,7 @@ def make_cases(series: Path, contours: Path, folder: Path) -> Path:
     tumour = nifti.read_mask(contours).array > 0
     if tumour.shape != image.shape:
         raise SystemExit(f"the mask has the shape {tumour.shape}, the CT {image.shape}")
-    air = image.array[0] < -500
-    outside = np.stack([ndimage.binary_propagation(_border(plane), mask=plane) for plane in air])
-    label = np.where(tumour, 2, air & ~outside).astype(np.uint8)
+    label = np.where(tumour, 2, image.array[0] < AIR_HU).astype(np.uint8)
     rows = [("id", "image", "mask", "split")]
     folder.mkdir(parents=True, exist_ok=True)
     for part, (low, high) in BLOCKS.items():
@@ -48,7 +46,7 @@ def make_cases(series: Path, contours: Path, folder: Path) -> Path:
         geometry = Geometry(kept.spacing_mm, kept.to_mm(np.array([[low, 0, 0]]))[0], kept.direction)
         block = Image(image.array[:, low:high], geometry, "CT", "HU")
         nifti.write_image(block, folder / f"{part}.nii")
-        nifti.write_mask(Mask(label[low:high], geometry, {1: "lungs", 2: "tumour"}), folder / f"{part}.mask.nii.gz")
+        nifti.write_mask(Mask(label[low:high], geometry, {1: "air", 2: "tumour"}), folder / f"{part}.mask.nii.gz")
         rows.append((part, f"{part}.nii", f"{part}.mask.nii.gz", part))
     with (folder / "cases.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows(rows)
@@ -57,17 +55,10 @@ def make_cases(series: Path, contours: Path, folder: Path) -> Path:
         'name = "one_ct"\ntable = "cases.csv"\nwithin_one_subject = true\n'
         '[[inputs]]\nname = "image"\nkind = "image"\ncolumns = ["image"]\noptions = { modality = "CT" }\n'
         '[[targets]]\nname = "mask"\nkind = "mask"\ncolumns = ["mask"]\n'
-        'options = { classes = { 1 = "lungs", 2 = "tumour" } }\n',
+        'options = { classes = { 1 = "air", 2 = "tumour" } }\n',
         encoding="utf-8",
     )
     return task
-
-
-def _border(plane: Any) -> Any:
-    """The plane's outermost pixels, where they are set."""
-    edge = plane.copy()
-    edge[1:-1, 1:-1] = False
-    return edge
 
 
 class Clock:

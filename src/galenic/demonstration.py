@@ -44,6 +44,10 @@ _PERIOD, _TRAIN, _GAP, _HELD = 30, 14, 4, 8  # slices; each block is followed by
 _VALID_BLOCK = 1
 _CLASSES = {"1": "grey matter", "2": "white matter"}
 _TABLE_CASES = 5
+_CUTS = (
+    "Two cuts of the raw values, fitted to the training slices, reach Dice 0.95 (grey) and 0.92 (white) on the test "
+    "slices as given, and 0.73 and 0.47 as they are here."
+)
 
 
 @dataclass(frozen=True)
@@ -224,11 +228,11 @@ def write_slices(folder: Path, template: Template, pixel_mm: int = 1) -> Path:
     table = folder / "cases.csv"
     with write_aside(table) as aside:
         pd.DataFrame(rows).to_csv(aside, index=False)
-    _task(table.resolve(), scanner).save(folder / "task.toml")
+    _task(table.resolve(), scanner, pixel_mm).save(folder / "task.toml")
     return folder / "task.toml"
 
 
-def _task(table: Path, scanner: Scanner) -> Task:
+def _task(table: Path, scanner: Scanner, pixel_mm: int) -> Task:
     low, high = np.exp([-scanner.depth, scanner.depth])
     return Task(
         name="brain",
@@ -242,8 +246,7 @@ def _task(table: Path, scanner: Scanner) -> Task:
             "As given, two cuts of the intensity nearly repeat the tissue maps. So each slice (values 0 to 255) is "
             f"multiplied by a smooth field from {low:.2f} to {high:.2f} (cosines up to order {scanner.order}, normal "
             f"weights) and gets a magnitude image's noise, standard deviation {scanner.noise:g}; seed {scanner.seed}.",
-            "Two cuts of the raw values, fitted to the training slices, reach Dice 0.95 (grey) and 0.92 (white) on the "
-            "test slices as given, and 0.73 and 0.47 as they are here.",
+            _CUTS if pixel_mm == 1 else f"Of each slice every {pixel_mm}th pixel is taken in both directions.",
         ],
         inputs=[Field(name="image", kind="image", columns=["image"], options={"modality": "MR"})],
         targets=[Field(name="tissue", kind="mask", columns=["label"], options={"classes": _CLASSES})],

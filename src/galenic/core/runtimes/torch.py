@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
 from galenic.core.contract import Array, Runner
 from galenic.core.errors import ModelFolderError
@@ -73,6 +74,11 @@ class Torch:
         return _TorchRunner(module, precision, threads, torch.device(device), layout == "channels_last")
 
 
+_CAST = (
+    nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d, nn.Linear,
+)  # fmt: skip
+
+
 class _TorchRunner:
     def __init__(
         self, module: Network, precision: str, threads: int | None, device: torch.device, channels_last: bool
@@ -82,7 +88,11 @@ class _TorchRunner:
         self._formats = {4: torch.channels_last, 5: torch.channels_last_3d} if channels_last else {}
         for weight in module.parameters():
             if weight.ndim in self._formats:
-                weight.data = weight.data.contiguous(memory_format=self._formats[weight.ndim])
+                weight.data = weight.data.to(memory_format=self._formats[weight.ndim])
+        if self._half:  # what autocast would do to these weights in every call, once
+            for part in module.modules():
+                if isinstance(part, _CAST):
+                    part.to(torch.bfloat16)
 
     def _tensor(self, array: Array) -> torch.Tensor:
         tensor = torch.from_numpy(np.require(array, np.float32, ["C", "W"])).to(self._device)
