@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import json
 import signal
@@ -154,7 +155,11 @@ def test_report_and_export(run: Run, model: tuple[Path, Result], tmp_path: Path)
 def interrupted(out: Path, budget: str) -> subprocess.CompletedProcess[str]:
     """A training that gets Ctrl-C as its first steps run: the line of the stage before them has come."""
     words = [sys.executable, "-m", "galenic.cli", "train", "breast_cancer", "--budget", budget, "-o", str(out)]
-    with subprocess.Popen(words, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as running:
+    # a shell that runs the tests in its background has Ctrl-C ignored, and a child would inherit that
+    listens = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    with subprocess.Popen(
+        words, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, preexec_fn=listens
+    ) as running:
         assert running.stderr is not None
         assert running.stdout is not None
         before = next((line for line in running.stderr if line.startswith("probing this device: ")), "")
