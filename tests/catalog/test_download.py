@@ -234,6 +234,15 @@ def test_a_folder_in_a_file_s_place_is_told(make_entry, tmp_path):
         fetch(entry, tmp_path / "toy")
 
 
+@pytest.fixture
+def listening():
+    """Ctrl-C raises, also where a shell that runs the tests in its background has it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("listening")
 def test_ctrl_c_leaves_whole_files_and_part_files_only(site, make_entry, tmp_path):
     entry = make_entry({"a.bin": b"a" * 5000, "x.bin": BIG})
     home = tmp_path / "toy"

@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner, Result
 
-from galenic import catalog, verbs
+from galenic import catalog, demonstration, verbs
 from galenic.cli import check, demo, evaluate, export, predict, report, train
 from galenic.cli.door import app
 
@@ -190,9 +190,10 @@ def test_a_stopped_training_goes_on(run: Run, tmp_path: Path) -> None:
 
 def test_each_command_offers_what_its_verb_takes() -> None:
     """A setting of a verb without its option, or an option that no verb knows, would go unnoticed."""
-    others = {"progress", "as_json", "sealed"}
+    others = {"progress", "as_json", "sealed", "brain_budget", "table_budget", "pixel_mm"}
     for module in (check, demo, evaluate, export, predict, report, train):
         name = module.__name__.rpartition(".")[2]
         option = set(inspect.signature(getattr(module, name)).parameters)
-        setting = set(inspect.signature(getattr(verbs, name)).parameters)
+        verb = demonstration.demo if name == "demo" else getattr(verbs, name)
+        setting = set(inspect.signature(verb).parameters)
         assert option - others == setting - others, name

@@ -27,7 +27,7 @@ def summarise(values: Values, fields: Sequence[Field]) -> Summary:
     order, flips = canonical_axes(lead.geometry)
     spacing = [f"{float(lead.geometry.spacing_mm[axis]):.4g}" for axis in order]
     array = turn(lead.array, order, flips)
-    box = content_box(array, "constant")
+    box = content_box(array, crop_of(lead.modality, lead.geometry.dims))
     content = [high - low for low, high in box]
     foreground = np.zeros(lead.shape, bool)
     masks: dict[str, Any] = {}
@@ -44,6 +44,11 @@ def summarise(values: Values, fields: Sequence[Field]) -> Summary:
         "masks": masks,
         "options": {field.name: field.options for field in fields},
     }  # fmt: skip
+
+
+def crop_of(modality: str, dims: int) -> str:
+    """How images are cropped before the network sees them; see `content_box`."""
+    return "body" if modality == "CT" and dims == 3 else "constant"
 
 
 def _summarise_image(image: Image, foreground: NDArray[np.bool_]) -> Summary:
@@ -142,7 +147,7 @@ def settle(summary: Summary, fields: Sequence[Field], budget: Budget) -> tuple[S
         ratio = [1.0 / shrink] * dims
     sizes = [[size * r for size, r in zip(axis, ratio, strict=True)] for axis in (median, largest)]
     patch = _patch(sizes[0], sizes[1], spacing, budget, reasons)
-    crop = "body" if modality == "CT" and dims == 3 else "constant"
+    crop = crop_of(modality, dims)
     reasons["crop"] = (
         "CT: the air around the body teaches nothing and costs time" if crop == "body"
         else "a border of exactly one value is cut off; real background is kept"

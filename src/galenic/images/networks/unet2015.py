@@ -6,7 +6,7 @@ transposed convolutions; skip concatenation; 1x1 convolution to one logit, whose
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -33,15 +33,15 @@ def double(wide_in: int, wide: int) -> nn.Sequential:
 class ClassicUNet(nn.Module):
     """[batch, channels, 256, 256] to logits [batch, 1, 256, 256]; any size that 16 divides."""
 
-    def __init__(self, channels: int = 1, outputs: int = 1) -> None:
+    def __init__(self, channels: int = 1, outputs: int = 1, widths: Sequence[int] = WIDTHS) -> None:
         super().__init__()
         self.down = nn.ModuleList(
-            double(wide_in, wide) for wide_in, wide in zip((channels, *WIDTHS[:-1]), WIDTHS, strict=True)
+            double(wide_in, wide) for wide_in, wide in zip((channels, *widths[:-1]), widths, strict=True)
         )
         self.pool = nn.MaxPool2d(2)
-        self.up = nn.ModuleList(nn.ConvTranspose2d(2 * wide, wide, 2, 2) for wide in WIDTHS[-2::-1])
-        self.join = nn.ModuleList(double(2 * wide, wide) for wide in WIDTHS[-2::-1])
-        self.last = nn.Conv2d(WIDTHS[0], outputs, 1)
+        self.up = nn.ModuleList(nn.ConvTranspose2d(2 * wide, wide, 2, 2) for wide in widths[-2::-1])
+        self.join = nn.ModuleList(double(2 * wide, wide) for wide in widths[-2::-1])
+        self.last = nn.Conv2d(widths[0], outputs, 1)
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
@@ -69,7 +69,7 @@ class UNet2015Module(Network):
 
     def __init__(self, task: Task, frames: Mapping[str, Settings]) -> None:
         super().__init__(task, frames)
-        self.net = ClassicUNet(sum(own["channels"] for own in frames["space"]["images"].values()))
+        self.net = ClassicUNet(sum(own["channels"] for own in frames["space"]["images"].values()), widths=WIDTHS)
 
     def forward(self, *images: Tensor) -> tuple[Tensor, ...]:
         return (self.net(torch.cat(images, dim=1) if len(images) > 1 else images[0]),)
