@@ -39,8 +39,8 @@ HOLDS = ("brain", "breast_cancer", "data", "predicted", "report.html", MARK)
 _FILE = "mni_icbm152_{}_tal_nlin_sym_09a_converted.nii.gz"
 _SHAPE = (189, 233, 197)  # slices, rows, columns of the template, 1 mm
 _HEAD = (slice(21, 213), slice(18, 178))  # rows and columns kept of a slice: the brain with a margin
-_SLICES = range(24, 144)
-_PERIOD, _TRAIN, _GAP, _HELD = 30, 14, 4, 8  # slices; each block is followed by a gap that no part has
+_SLICES = range(48, 144)  # the cerebrum
+_PERIOD, _TRAIN, _GAP, _HELD = 24, 12, 3, 6  # slices; each block is followed by a gap that no part has
 _VALID_BLOCK = 1
 _CLASSES = {"1": "grey matter", "2": "white matter"}
 _TABLE_CASES = 5
@@ -93,7 +93,7 @@ def demo(
     but an earlier demo.
     """
     progress = progress or Silent()
-    out = Path(out)
+    out = Path(out).resolve()
     template = load_template()
     clear(out)
     progress.stage("making slices of the brain")
@@ -161,7 +161,7 @@ def load_template() -> Template:
 
 
 def part_of(height: int) -> str:
-    """The part of slice `height`: blocks of 14 train, 8 test (one block of them valid), 4 left out between; else ""."""
+    """The part of slice `height`: blocks of 12 train, 6 test (one block of them valid), 3 left out between; else ""."""
     if height not in _SLICES:
         return ""
     block, at = divmod(height - _SLICES.start, _PERIOD)
