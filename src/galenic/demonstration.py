@@ -45,8 +45,8 @@ _VALID_BLOCK = 1
 _CLASSES = {"1": "grey matter", "2": "white matter"}
 _TABLE_CASES = 5
 _CUTS = (
-    "Two cuts of the raw values, fitted to the training slices, reach Dice 0.95 (grey) and 0.92 (white) on the test "
-    "slices as given, and 0.73 and 0.47 as they are here."
+    "Two cuts of the raw values, fitted to the training slices, reach Dice 0.96 (grey) and 0.96 (white) on the test "
+    "slices as given, and 0.73 and 0.38 as they are here."
 )
 
 
