@@ -83,7 +83,7 @@ class Template:
 
 
 def demo(
-    out: Path | str, *, progress: Progress | None = None, brain_budget: str = "80s", table_budget: str = "400steps",
+    out: Path | str, *, progress: Progress | None = None, brain_budget: str = "70s", table_budget: str = "400steps",
     pixel_mm: int = 1,
 ) -> Path:  # fmt: skip
     """Train, evaluate and predict both tasks below `out`; the path of the joint report.
