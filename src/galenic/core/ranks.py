@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Sequence
 from typing import TypeVar
@@ -19,7 +20,10 @@ def begin(device: torch.device) -> None:
 
 
 def end() -> None:
+    """Leave the group together: a rank that exits while another still holds the group's threads can end in an abort."""
     if distributed.is_initialized():
+        gc.collect()  # DDP's reducer refers to the group in a circle
+        distributed.barrier()
         distributed.destroy_process_group()
 
 
