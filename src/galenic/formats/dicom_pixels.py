@@ -134,7 +134,7 @@ def _check_frames(dataset: Any, path: Path, syntax: Any) -> None:
 def _decoder(syntax: Any, path: Path) -> tuple[Any, str]:
     try:
         decoder = pixels.get_decoder(syntax)
-    except NotImplementedError as error:
+    except RuntimeError as error:  # pydicom: no decoder is known for it
         raise UnsupportedFile(
             f"{path} has the transfer syntax {syntax.name} ({syntax})",
             allowed="uncompressed, deflated, RLE, JPEG, JPEG Lossless, JPEG-LS, JPEG 2000 and HTJ2K",
