@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from galenic.formats import nifti
 from galenic.values import Geometry, Image, Mask
@@ -23,11 +24,24 @@ SPACING_MM = 1.5
 BODY_SHARE = 0.30
 AIR_HU, TISSUE_HU, FAT_HU = -1000.0, 40.0, -100.0
 NOISE_HU = 20.0
-# Class: name, HU, centre and half size of each ellipsoid in units of the body's half axes (slice, row, column).
-ORGANS: dict[int, tuple[str, float, tuple[tuple[tuple[float, float, float], tuple[float, float, float]], ...]]] = {
-    1: ("lungs", -800.0, (((0.45, -0.1, -0.48), (0.5, 0.62, 0.3)), ((0.45, -0.1, 0.48), (0.5, 0.62, 0.3)))),
-    2: ("liver", 300.0, (((-0.4, -0.2, -0.42), (0.32, 0.5, 0.38)),)),
-    3: ("spine", 1000.0, (((0.0, 0.62, 0.0), (3.0, 0.22, 0.14)),)),
+MOTTLE = 3.0  # voxels
+RIND = 0.88  # squared radius from which on the body is fat
+# Ellipsoids as (centre, half size), each in units of the body's half axes (slice, row, column).
+Ellipsoid = tuple[tuple[float, float, float], tuple[float, float, float]]
+Wave = tuple[float, int, int]  # +-HU along an axis, with a period in voxels
+# What is dark is no organ: the lungs and an airway.
+DARK: tuple[tuple[float, Ellipsoid], ...] = (
+    (-800.0, ((0.5, -0.1, -0.5), (0.45, 0.6, 0.27))),
+    (-800.0, ((0.5, -0.1, 0.5), (0.45, 0.6, 0.27))),
+    (-950.0, ((0.0, -0.1, 0.0), (3.0, 0.12, 0.08))),
+)
+KIDNEY: Ellipsoid = ((-0.6, 0.45, -0.4), (0.3, 0.25, 0.17))
+FLAT: Wave = (0.0, 0, 1)
+# Class: name, HU, where, and its texture, for a network that normalises by window knows no absolute HU.
+ORGANS: dict[int, tuple[str, float, tuple[Ellipsoid, ...], Wave]] = {
+    1: ("liver", 400.0, (((-0.45, -0.25, -0.42), (0.34, 0.5, 0.36)),), (150.0, 2, 8)),
+    2: ("kidneys", 600.0, (KIDNEY, ((*KIDNEY[0][:2], 0.4), KIDNEY[1])), FLAT),
+    3: ("spine", 900.0, (((0.0, 0.6, 0.0), (3.0, 0.22, 0.15)),), (250.0, 0, 12)),
 }
 
 
@@ -43,19 +57,31 @@ def draw(number: int) -> tuple[NDArray[np.int16], NDArray[np.uint8]]:
     y = (rows[None, :, None] - np.float32(middle[0])) / np.float32(deep) / scale
     x = (columns[None, None, :] - np.float32(middle[1])) / np.float32(deep * ratio) / scale
     radius = y**2 + x**2
-    hu = np.where(radius <= 1, np.where(radius > 0.88, np.float32(FAT_HU), np.float32(TISSUE_HU)), np.float32(AIR_HU))
+    mottled = ndimage.gaussian_filter(rng.standard_normal(SHAPE, dtype=np.float32), MOTTLE) > 0.3 * _spread(MOTTLE)
+    hu = np.where(radius <= 1, np.where(mottled | (radius > RIND), np.float32(FAT_HU), np.float32(TISSUE_HU)), AIR_HU)
+    hu = hu.astype(np.float32)
     label = np.zeros(SHAPE, np.uint8)
-    z = slices[:, None, None]
-    for value, (_, own_hu, parts) in ORGANS.items():
-        for centre, half in parts:
-            at = np.float32(np.array(centre) + rng.uniform(-0.05, 0.05, 3))
-            size = np.float32(np.array(half) * rng.uniform(0.85, 1.15, 3))
-            inside = ((z - at[0]) / size[0]) ** 2 + ((y - at[1]) / size[1]) ** 2 + ((x - at[2]) / size[2]) ** 2 <= 1
-            inside &= (radius <= 0.88) & (label == 0)
-            label[inside], hu[inside] = value, own_hu
+    free = radius <= RIND
+    parts = [(0, own_hu, part, FLAT) for own_hu, part in DARK]
+    parts += [(value, own_hu, part, wave) for value, (_, own_hu, own, wave) in ORGANS.items() for part in own]
+    for value, own_hu, (centre, half), (swing, axis, period) in parts:
+        at = np.float32(np.array(centre) + rng.uniform(-0.05, 0.05, 3))
+        size = np.float32(np.array(half) * rng.uniform(0.85, 1.15, 3))
+        z = slices[:, None, None]
+        inside = ((z - at[0]) / size[0]) ** 2 + ((y - at[1]) / size[1]) ** 2 + ((x - at[2]) / size[2]) ** 2 <= 1
+        inside &= free
+        wave = np.sign(np.sin(2 * np.pi * (np.arange(SHAPE[axis]) + 0.5) / period + rng.uniform(0, 2 * np.pi)))
+        label[inside] = value
+        hu[inside] = (own_hu + swing * wave).astype(np.float32)[np.nonzero(inside)[axis]]
+        free &= ~inside
     noise = rng.standard_normal(SHAPE, dtype=np.float32) * np.float32(NOISE_HU)
     noise[radius > 1] *= np.float32(0.25)
     return np.rint(hu + noise).clip(-1024, 3071).astype(np.int16), label
+
+
+def _spread(sigma: float) -> float:
+    """Standard deviation of white noise of deviation 1 after a 3-D Gaussian filter."""
+    return float((2 * np.sqrt(np.pi) * sigma) ** -1.5)
 
 
 def part_of(number: int, cases: int) -> str:

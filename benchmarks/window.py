@@ -42,7 +42,10 @@ def train(task: Path, out: Path, *, budget: str, edge: int) -> None:
     job = Job(found.task, found.table, found.root, out, budget=budget, split=found.split)
     with Bars() as bars:
         work = open_job(job, bars, began, cache=False)
-        work.settings["space"]["patch"] = [edge] * 3
+        space = work.settings["space"]
+        space["patch"] = [edge] * 3
+        space["crop"] = "none"  # the peer's windows lie in the air too, so the network must have seen it
+        space["augment"]["foreground"] = 0.5
         work.network_settings, _ = work.plug.plan(work.task, work.settings, parse_budget(budget))
         device = pick_device("auto")
         plan = make_plan(work, device, bars)

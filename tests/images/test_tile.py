@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from galenic.core.errors import GeometryError, ValueProblem
-from galenic.images.tile import axis_weights, infer_tiled, plan_tiles, stream_tiled
+from galenic.images.tile import axis_weights, fit_tile, infer_tiled, plan_tiles, stream_tiled
 
 AXIS = st.tuples(st.integers(1, 70), st.integers(1, 40))
 OVERLAP = st.sampled_from([0.0, 0.1, 0.25, 0.3, 0.5, 0.75, 0.9])
@@ -230,3 +230,37 @@ def test_what_does_not_fit_is_refused():
         infer_tiled(Net(1, 2), volume, (8, 8), classes=2, mirror=(2,))
     with pytest.raises(ValueProblem, match="answers a tile"):
         infer_tiled(Net(1, 3), volume, (8, 8), classes=2)
+
+
+@given(
+    shape=st.tuples(*[st.integers(8, 300)] * 3), patch=st.tuples(*[st.sampled_from([16, 32, 48, 64])] * 3),
+    overlap=st.floats(0, 0.5),
+)  # fmt: skip
+@settings(max_examples=60, deadline=None)
+def test_a_fitted_tile_is_allowed_and_never_costs_more_than_the_patch(shape, patch, overlap):
+    fitted = fit_tile(shape, patch, overlap, steps=(8, 8, 4))
+    for own, tile, step in zip(fitted, patch, (8, 8, 4), strict=True):
+        assert tile <= own <= 1.5 * tile
+        assert (own - tile) % step == 0
+
+    def computed(tile):
+        kept = [overlap * own / wide for own, wide in zip(patch, tile, strict=True)]
+        sizes = [[round(size * share) for size in shape] for share in (0.95, 1.0, 1.0, 1.05)]
+        plans = [plan_tiles(one, tile, kept) for one in sizes]
+        return [sum(len(plan.starts[axis]) * tile[axis] for plan in plans) for axis in range(3)]
+
+    assert all(ours <= theirs for ours, theirs in zip(computed(fitted), computed(patch), strict=True))
+
+
+def test_a_tile_grows_where_that_saves_voxels_and_only_there():
+    assert fit_tile((128, 148, 200), (64, 64, 64), 0.25, steps=(8, 8, 8)) == [80, 88, 80]
+    assert fit_tile((35, 50, 35), (40, 56, 40), 0.25, steps=(8, 8, 8)) == [40, 56, 40]
+
+
+def test_each_axis_may_have_its_own_overlap():
+    tiles = plan_tiles((100, 100), (40, 40), (0.0, 0.5))
+    assert [len(axis) for axis in tiles.starts] == [3, 4]
+    with pytest.raises(ValueProblem):
+        plan_tiles((100, 100), (40, 40), (0.0, 1.0))
+    with pytest.raises(ValueProblem):
+        plan_tiles((100, 100), (40, 40), (0.25,))

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from galenic.core.contract import Runner
@@ -48,17 +49,21 @@ class Tiles:
         return self.count * math.prod(self.patch) / math.prod(self.shape)
 
 
-def plan_tiles(shape: Sequence[int], patch: Sequence[int], overlap: float = 0.25) -> Tiles:
-    """The fewest tiles of size `patch` whose neighbours overlap by at least the fraction `overlap` of the patch."""
+def plan_tiles(shape: Sequence[int], patch: Sequence[int], overlap: float | Sequence[float] = 0.25) -> Tiles:
+    """The fewest tiles of size `patch` whose neighbours overlap by at least the fraction `overlap` of the patch.
+
+    overlap: one fraction for all axes, or one each.
+    """
     if len(shape) != len(patch) or min(*shape, *patch) < 1:
         raise GeometryError(
             f"tiles of {tuple(patch)} on a volume of {tuple(shape)}", allowed="as many axes, each of at least 1"
         )
-    if not 0 <= overlap < 1:
+    overlaps = [overlap] * len(patch) if isinstance(overlap, int | float) else list(overlap)
+    if len(overlaps) != len(patch) or not all(0 <= own < 1 for own in overlaps):
         raise ValueProblem(f"an overlap of {overlap}", allowed="a fraction from 0 to below 1")
     padded = tuple(max(size, tile) for size, tile in zip(shape, patch, strict=True))
     before = tuple((whole - size) // 2 for whole, size in zip(padded, shape, strict=True))
-    starts = tuple(_starts(size, tile, overlap) for size, tile in zip(padded, patch, strict=True))
+    starts = tuple(_starts(size, tile, own) for size, tile, own in zip(padded, patch, overlaps, strict=True))
     return Tiles(tuple(shape), tuple(patch), before, padded, starts)
 
 
@@ -66,6 +71,26 @@ def _starts(size: int, tile: int, overlap: float) -> tuple[int, ...]:
     stride = max(1, math.floor(tile * (1 - overlap) + 1e-9))
     gaps = math.ceil((size - tile) / stride)
     return tuple((index * (size - tile)) // gaps for index in range(gaps + 1)) if gaps else (0,)
+
+
+def fit_tile(
+    shape: Sequence[float], patch: Sequence[int], overlap: float, *, steps: Sequence[int], most: float = 1.5
+) -> list[int]:
+    """The tile, from the patch up to `most` times it an axis, that computes the fewest voxels of volumes about `shape`.
+
+    Neighbours keep overlapping by the fraction `overlap` of the patch. steps: what a tile may grow by, an axis each:
+    how often the network halves it. As volumes differ, 5 % less and more than `shape` count half each. An axis that
+    one patch covers keeps it.
+    """
+    fitted = []
+    for size, tile, step in zip(shape, patch, steps, strict=True):
+        sizes = [round(size * share) for share in (0.95, 1.0, 1.0, 1.05)]
+        cost = {
+            own: sum(len(_starts(max(one, own), own, overlap * tile / own)) * own for one in sizes)
+            for own in range(tile, math.floor(most * tile) + 1, step)
+        }
+        fitted.append(min(cost, key=lambda own: (cost[own], own)))
+    return fitted
 
 
 def axis_weights(starts: Sequence[int], tile: int, size: int) -> FloatArray:
@@ -92,7 +117,7 @@ def infer_tiled(
     patch: Sequence[int],
     *,
     classes: int,
-    overlap: float = 0.25,
+    overlap: float | Sequence[float] = 0.25,
     air: float | Sequence[float] | None = None,
     mirror: Sequence[int] = (),
     pad: float | None = 0.0,
@@ -119,7 +144,7 @@ def stream_tiled(
     patch: Sequence[int],
     *,
     classes: int,
-    overlap: float = 0.25,
+    overlap: float | Sequence[float] = 0.25,
     air: float | Sequence[float] | None = None,
     mirror: Sequence[int] = (),
     pad: float | None = 0.0,
@@ -189,11 +214,12 @@ class _Blender:
     def _add_tile(self, into: FloatArray, corner: Sequence[int], place: Sequence[int]) -> None:
         part = tuple(slice(start, start + tile) for start, tile in zip(corner, self._tiles.patch, strict=True))
         logits = self._logits(self._padded[(slice(None), *part)], classes=len(into))
-        weight = np.float32(1 / len(self._flips)) * self._weights[0][place[0]]
+        weight: FloatArray = np.float32(1 / len(self._flips)) * self._weights[0][place[0]]
         for axis in range(1, len(place)):
             weight = weight[..., None] * self._weights[axis][place[axis]]
         # One output channel is the log-odds of class 1: a softmax over (0, l) is the sigmoid of l.
-        into[len(into) - len(logits) :] += logits * weight
+        chosen = torch.from_numpy(into[len(into) - len(logits) :])
+        chosen.addcmul_(torch.from_numpy(np.require(logits, np.float32, ["W"])), torch.from_numpy(weight))
 
     def _logits(self, tile: FloatArray, classes: int) -> FloatArray:
         """Sum of the logits [channels, *patch] over all flips."""
@@ -224,7 +250,5 @@ def _pad(volume: FloatArray, tiles: Tiles, pad: float | None) -> FloatArray:
 
 def _softmax(logits: FloatArray) -> FloatArray:
     """Over the first axis, in one new array."""
-    found: FloatArray = logits - logits.max(axis=0)
-    np.exp(found, out=found)
-    found /= found.sum(axis=0)
+    found: FloatArray = torch.from_numpy(logits).softmax(0).numpy()
     return found

@@ -21,7 +21,7 @@ from galenic.core.contract import Batch, Budget, Outputs, Prepared, Runner, Sett
 from galenic.core.network import Features, Loss, Network
 from galenic.core.task import Task
 from galenic.images.prepare import CT_AIR_HU
-from galenic.images.tile import infer_tiled
+from galenic.images.tile import fit_tile, infer_tiled
 
 Array = NDArray[Any]
 
@@ -204,21 +204,25 @@ class UNet:
             "network.learning_rate": "AdamW with warm-up and cosine; high, as short budgets want, then averaged",
             "network.loss": "Dice + cross-entropy, deep supervision with halved weights",
         }
+        if dims == 3 and "median" in space:
+            halved = np.prod(strides, axis=0).tolist()
+            settings["tile"] = fit_tile(space["median"], patch, settings["overlap"], steps=halved)
+            reasons["network.tile"] = "for inference: the patch, or up to half larger where that computes fewer voxels"
         return settings, reasons
 
     def build(self, task: Task, frames: Mapping[str, Settings], settings: Settings) -> Network:
         return UNetModule(task, frames, settings)
 
-    def shapes(self, frames: Mapping[str, Settings], settings: Settings) -> list[tuple[int, ...]]:  # noqa: ARG002
+    def shapes(self, frames: Mapping[str, Settings], settings: Settings) -> list[tuple[int, ...]]:
         space = frames["space"]
-        return [(1, own["channels"], *space["patch"]) for own in space["images"].values()]
+        return [(1, own["channels"], *_tile(space, settings)) for own in space["images"].values()]
 
     def infer(self, run: Runner, prepared: Prepared, frames: Mapping[str, Settings], settings: Settings) -> Outputs:
         return infer_mask(run, prepared, frames, settings)
 
 
 def infer_mask(run: Runner, prepared: Prepared, frames: Mapping[str, Settings], settings: Settings) -> Outputs:
-    """Class probabilities [classes, *space] of the one mask target, by tiles of the planned patch."""
+    """Class probabilities [classes, *space] of the one mask target, by tiles of the planned size, else of the patch."""
     space = frames["space"]
     target = next(iter(space["masks"]))
     volumes = [prepared.arrays[name] for name in space["images"]]
@@ -228,12 +232,20 @@ def infer_mask(run: Runner, prepared: Prepared, frames: Mapping[str, Settings], 
     def joined(*arrays: Array) -> tuple[Array, ...]:
         return run(*np.split(arrays[0], edges, axis=1))
 
+    tile = _tile(space, settings)
+    overlap = [settings["overlap"] * own / wide for own, wide in zip(space["patch"], tile, strict=True)]
     return {
         target: infer_tiled(
-            joined, np.concatenate(volumes), space["patch"], classes=classes, overlap=settings["overlap"],
+            joined, np.concatenate(volumes), tile, classes=classes, overlap=overlap,
             mirror=tuple(settings.get("mirror", ())), air=_air(space),
         )
     }  # fmt: skip
+
+
+def _tile(space: Settings, settings: Settings) -> list[int]:
+    """What inference takes at once: as planned, else the patch."""
+    found: list[int] = settings.get("tile") or space["patch"]
+    return found
 
 
 def _air(space: Settings) -> list[float] | None:
