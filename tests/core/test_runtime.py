@@ -123,8 +123,8 @@ def opened(name, network, shapes, folder=None, precision="f32", **how):
     return registry.get("runtimes", name)().open(network, shapes, folder, precision=precision, **how)
 
 
-def pick(folder, **how):
-    cases = [Prepared({"image": picture(1, 32, 32, seed=seed)}) for seed in range(2)]
+def pick(folder, cases=None, **how):
+    cases = cases or [Prepared({"image": picture(1, 32, 32, seed=seed)}) for seed in range(2)]
     return runtime.pick(tiny(), Plug((1, 1, 32, 32)), cases=cases, frames={}, settings={}, folder=folder, **how)
 
 
@@ -278,17 +278,37 @@ class TestPick:
         assert failed.note == "failed: RuntimeError: no such operator"
         assert choice.chosen.runtime == "torch"
 
+    def test_one_that_changes_the_score_is_left_out_though_its_outputs_agree(self, tmp_path, monkeypatch):
+        class Shifted(Torch):
+            def open(self, *args, **kwargs):
+                right = super().open(*args, **kwargs)
+                return lambda *arrays: (right(*arrays)[0] + np.float32(0.1),)
+
+        class Scoring(Within):
+            def quick(self, outputs, truths, field):
+                return float(np.mean([output.mean() - truth for output, truth in zip(outputs, truths, strict=True)]))
+
+        monkeypatch.setattr(registry, "target", lambda field: Scoring(0.2))
+        cases = [Prepared({"image": picture(1, 32, 32, seed=seed), "label": np.float32(0)}) for seed in range(2)]
+        choice = pick_among(monkeypatch, tmp_path, Shifted, cases=cases)
+        shifted = [one for one in choice.candidates if one.runtime == "other" and one.seconds is not None]
+        assert shifted
+        assert all(one.note == "left out: the main score is another" and not one.agreed for one in shifted)
+        reference = choice.candidates[0].scores["label"]
+        assert all(one.scores["label"] == pytest.approx(reference + 0.1, abs=0.02) for one in shifted)
+        assert choice.chosen.runtime == "torch"
+
     def test_no_case_is_refused(self, tmp_path):
         with pytest.raises(ValueProblem, match="no case"):
             runtime.pick(tiny(), Plug((1, 1, 8, 8)), cases=[], frames={}, settings={}, folder=tmp_path)
 
 
-def pick_among(monkeypatch, folder, other):
+def pick_among(monkeypatch, folder, other, **how):
     """`pick` with torch and one more runtime."""
     real = registry.get
     monkeypatch.setattr(registry, "names", lambda group: ["other", "torch"])
     monkeypatch.setattr(registry, "get", lambda group, name: other if name == "other" else real(group, name))
-    return pick(folder)
+    return pick(folder, **how)
 
 
 class TestOpenChosen:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -51,6 +52,21 @@ class Cases:
         """The values of a row, read now."""
         wanted = self.opened if names is None else {name: self.opened[name] for name in names}
         return {name: source.read(row) for name, source in wanted.items()}
+
+    def stamp(self, row: int) -> str:
+        """Changes when a cell of the row does, or the size or time of a file it names (of those inside a folder)."""
+        cells = [str(cell) for cell in self.table.iloc[row]]
+        states = [state for cell in cells for state in _states(self.root / cell)]
+        return json.dumps([cells, states])
+
+
+def _states(path: Path) -> list[tuple[str, int, int]]:
+    """Name, bytes and time of a file, or of the files in a folder; nothing for a cell that is no path."""
+    try:
+        files = sorted(path.iterdir()) if path.is_dir() else [path]
+        return [(one.name, found.st_size, found.st_mtime_ns) for one in files for found in [one.stat()]]
+    except (OSError, ValueError):
+        return []
 
 
 def read_table(path: Path) -> pd.DataFrame:

@@ -140,6 +140,7 @@ class Target(Kind, Protocol):
     main_score: str
     baselines: tuple[str, ...]  # learners that stand beside the network
     calibrates: bool  # True: wants a calib part
+    dense: bool  # True: an answer for each place of the input, so that no head on one vector a case can give it
     quick_cases: int  # validation cases that `quick` looks at while training
 
     def head(self, field: Field, width: int, settings: Settings) -> torch.nn.Module:

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from galenic.core import registry
-from galenic.core.contract import Field, Judged
+from galenic.core.contract import Field, Judged, Outputs, Prepared
+from galenic.core.task import Task
 
 RESAMPLES = 1000
 LEVEL = 0.95
@@ -45,6 +46,22 @@ def bootstrap(
             low, high = np.percentile(known, _TAILS)
             intervals.setdefault(part, {})[name] = (float(low), float(high))
     return intervals
+
+
+def quick(task: Task, outputs: Sequence[Outputs], cases: Sequence[Prepared]) -> dict[str, float]:
+    """Main score by target on prepared cases; a target is left out whose truth no case holds or whose score is NaN."""
+    found = {}
+    for one in task.targets:
+        pairs = [
+            (own[one.name], case.arrays[one.name])
+            for case, own in zip(cases, outputs, strict=True)
+            if one.name in case.arrays
+        ]
+        if pairs:
+            value = registry.target(one).quick([output for output, _ in pairs], [truth for _, truth in pairs], one)
+            if not math.isnan(value):
+                found[one.name] = value
+    return found
 
 
 def measure(

@@ -33,6 +33,8 @@ from galenic.core.progress import Progress
 from galenic.core.ready import Ready, in_case
 from galenic.core.task import Task
 
+PARITY_CASES = 32  # of the valid part, at most, on which the runtimes are compared
+
 
 class Truths:
     """The true values of rows, read when asked for, so that no large part stands in memory."""
@@ -90,7 +92,7 @@ def finish(work: Work, progress: Progress) -> Model:
         folder = runtime_folder(out, number, len(networks))
         folder.mkdir(parents=True, exist_ok=True)
         runtime.pick(
-            network.to(device), work.plug, cases=[work.ready[row] for row in valid[:2]], frames=plan.frames,
+            network.to(device), work.plug, cases=[work.ready[row] for row in valid[:PARITY_CASES]], frames=plan.frames,
             settings=plan.network.settings, folder=folder, exact=work.job.exact, device=device,
         )  # fmt: skip
     model = _open(work, plan, networks, device)

@@ -15,6 +15,7 @@ from galenic.core import bundle, ranks, registry
 from galenic.core.cases import Cases, open_cases
 from galenic.core.contract import Budget, NetworkPlug, Runner, Settings
 from galenic.core.errors import BudgetError, PlanError, TableError
+from galenic.core.evaluate import quick
 from galenic.core.files import read_json, write_json
 from galenic.core.frames import Frames
 from galenic.core.network import Network
@@ -348,17 +349,8 @@ def _scorer(work: Work, valid: Sequence[int], precision: str) -> Callable[[Netwo
     def score(network: Network) -> float:
         run = work.runner(network, precision)
         outputs = [work.plug.infer(run, work.ready[row], work.settings, work.network_settings) for row in valid]
-        values = []
-        for one in work.task.targets:
-            pairs = [
-                (own[one.name], work.ready[row].arrays[one.name])
-                for row, own in zip(valid, outputs, strict=True)
-                if one.name in work.ready[row].arrays
-            ]
-            if pairs:
-                values.append(registry.target(one).quick([p[0] for p in pairs], [p[1] for p in pairs], one))
-        known = [value for value in values if not math.isnan(value)]
-        return sum(known) / len(known) if known else -math.inf
+        known = quick(work.task, outputs, [work.ready[row] for row in valid])
+        return sum(known.values()) / len(known) if known else -math.inf
 
     return score
 

@@ -93,7 +93,7 @@ class Ready:
     def _folder(self, row: int) -> Path | None:
         if self._cache is None:
             return None
-        return self._cache / hashlib.sha256(self.cases.ids[row].encode()).hexdigest()[:16]
+        return self._cache / hashlib.sha256(f"{self.cases.ids[row]} {self.cases.stamp(row)}".encode()).hexdigest()[:16]
 
     def _store(self, row: int, prepared: Prepared) -> Prepared:
         folder = self._folder(row)

@@ -59,6 +59,12 @@ def target(field: Field) -> Target:
     return cast(Target, found)
 
 
+def dense_targets(task: Task) -> str:
+    """ "" if every target can be answered from one vector a case, else which can't: what a network's `fits` says."""
+    found = [field.name for field in task.targets if target(field).dense]
+    return f"it answers from one vector a case, which {', '.join(found)} can't be" if found else ""
+
+
 def frame(name: str) -> Frame:
     return cast(Frame, get("frames", name))
 

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from galenic.core import registry
 from galenic.core.contract import Array, NetworkPlug, Outputs, Prepared, Runner, Settings
 from galenic.core.errors import GalenicError, MissingExtra, ModelFolderError, UnreadableFile, ValueProblem
+from galenic.core.evaluate import quick
 from galenic.core.files import write_json
 from galenic.core.network import Network
 from galenic.core.runtimes.export import NET, RECORD, Exported, read_record
@@ -26,6 +27,8 @@ _ROUNDS = 3
 _SLOWER = 1.4  # a call of the network this many times slower than the best one's that agreed is not tried further
 _BEHIND = 2.0  # one round suffices for a candidate this many times slower than the best so far
 _SECONDS_EACH = 8.0  # rounds of one candidate stop after this
+_FEW_CASES, _SECONDS_OF_CASES = 2, 1.5  # so many cases at least, more while the reference takes no longer than this
+_SCORE_CHANGE = 0.002  # of the main score on the cases, at most
 
 
 class Candidate(BaseModel):
@@ -33,7 +36,8 @@ class Candidate(BaseModel):
 
     call_seconds: for one call of the network on one patch, the best of a few.
     seconds: for all cases given; median over the rounds, or of one round where that is far behind. parity: target ->
-    the figure of its kind's parity rule, a case each (null where undefined). note: why it was left out, if it was.
+    the figure of its kind's parity rule, a case each (null where undefined). scores: target -> its main score on these
+    cases, where they hold the truth. note: why it was left out, if it was.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -45,6 +49,7 @@ class Candidate(BaseModel):
     seconds: float | None = None
     faster: float | None = None  # than torch in float32
     parity: dict[str, list[float | None]] = {}
+    scores: dict[str, float] = {}
     agreed: bool = False
     note: str = ""
 
@@ -135,11 +140,12 @@ def pick(
     exact: bool = False,
     device: str = "cpu",
 ) -> Choice:
-    """Measure every runtime, precision and layout on `cases` (1 to 3 of the validation part), keep the fastest.
+    """Measure every runtime, precision and layout on `cases` (of the validation part), keep the fastest.
 
-    The one with the fastest single call is tried first, and those that are clearly slower than one that agreed are left
-    out. Only those count whose outputs meet the parity rule of every target against torch in float32 on every case;
-    `exact` admits float32 alone. Writes runtime.json (and net.onnx, where a runtime needs it) into `folder`.
+    Of the cases two are taken, and more while that costs little. The candidate with the fastest single call is tried
+    first, and those that are clearly slower than one that agreed are left out. Only those count whose outputs meet the
+    parity rule of every target against torch in float32 on every case, and whose main score there differs by at most
+    0.002; `exact` admits float32 alone. Writes runtime.json (and net.onnx, where a runtime needs it) into `folder`.
     """
     if not cases:
         raise ValueProblem("no case to compare the runtimes on", todo="give one to three cases of the validation part")
@@ -152,15 +158,16 @@ def pick(
     found: list[tuple[Outputs, float]] = []
     for case in cases:
         found.append(trial.infer(run, case))
-        if sum(taken for _, taken in found) >= _SECONDS_EACH:
+        if sum(taken for _, taken in found) >= (_SECONDS_EACH if len(found) < _FEW_CASES else _SECONDS_OF_CASES):
             break
     trial = replace(trial, cases=list(cases)[: len(found)])
     expected = [outputs for outputs, _ in found]
     seconds = trial.rounds(run, sum(taken for _, taken in found))
-    done = [reference.model_copy(update={"seconds": seconds, "faster": 1.0, "note": "what the others must agree with"})]
+    known = {"seconds": seconds, "faster": 1.0, "scores": quick(network.task, expected, trial.cases)}
+    done = [reference.model_copy(update=known | {"note": "what the others must agree with"})]
     called = [_call(trial, one) for one in _candidates(plug.shapes(frames, settings), device, exact)]
     for candidate in sorted(called, key=lambda one: one.call_seconds or math.inf):
-        done.append(_measure(trial, candidate, expected, [one for one in done if one.agreed]))
+        done.append(_measure(trial, candidate, expected, done[0].scores, [one for one in done if one.agreed]))
     choice = Choice(
         chosen=min((one for one in done if one.agreed), key=lambda one: one.seconds or 0.0),
         exact=exact,
@@ -207,7 +214,11 @@ def _call(trial: _Trial, candidate: Candidate) -> Candidate:
 
 
 def _measure(
-    trial: _Trial, candidate: Candidate, expected: Sequence[Outputs], agreed: Sequence[Candidate]
+    trial: _Trial,
+    candidate: Candidate,
+    expected: Sequence[Outputs],
+    scores: Mapping[str, float],
+    agreed: Sequence[Candidate],
 ) -> Candidate:
     """The candidate measured on whole cases, unless one that `agreed` is clearly faster."""
     if candidate.note:
@@ -219,14 +230,19 @@ def _measure(
     try:
         run = trial.open(candidate)
         found = [trial.infer(run, case) for case in trial.cases]
-        parity, met = _parity(trial.network, [outputs for outputs, _ in found], expected)
+        outputs = [own for own, _ in found]
+        parity, met = _parity(trial.network, outputs, expected)
+        mine = quick(trial.network.task, outputs, trial.cases)
+        unchanged = all(abs(mine.get(name, math.inf) - value) <= _SCORE_CHANGE for name, value in scores.items())
         seconds = sum(taken for _, taken in found)
-        if met and seconds < _BEHIND * min(one.seconds or 0.0 for one in agreed):
+        if met and unchanged and seconds < _BEHIND * min(one.seconds or 0.0 for one in agreed):
             seconds = trial.rounds(run, seconds)
     except Exception as error:
         return candidate.model_copy(update={"note": f"failed: {_reason(error)}"})
-    note = "" if met else "left out: does not meet the parity rule"
-    return candidate.model_copy(update={"seconds": seconds, "parity": parity, "agreed": met, "note": note})
+    note = "" if unchanged else "left out: the main score is another"
+    note = note if met else "left out: does not meet the parity rule"
+    measured = {"seconds": seconds, "parity": parity, "scores": mine, "agreed": met and unchanged, "note": note}
+    return candidate.model_copy(update=measured)
 
 
 def _parity(

@@ -80,6 +80,7 @@ class MaskKind:
     main_score = rules.MAIN
     baselines: tuple[str, ...] = ("threshold", "mean_mask")
     calibrates = False
+    dense = True
     quick_cases = 24
 
     def check(self, field: Field) -> Field:

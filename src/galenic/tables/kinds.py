@@ -72,6 +72,7 @@ class Category:
     main_score = "auroc"
     baselines = ("prior", "logistic", "boosting")
     calibrates = True
+    dense = False
     quick_cases = 2000
 
     def check(self, field: Field) -> Field:

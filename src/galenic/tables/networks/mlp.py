@@ -69,12 +69,11 @@ class Mlp:
     default = True
 
     def fits(self, task: Task) -> str:
-        """ "" if all inputs are columns of a row and all targets are categories, else why not."""
+        """ "" if all inputs are columns of a row and every target is answered from one vector, else why not."""
         other = [field.name for field in task.inputs if registry.kind(field.kind).frame != "row"]
         if other:
             return f"it reads plain columns, which {', '.join(other)} is not"
-        strange = [field.name for field in task.targets if field.kind != "category"]
-        return f"it answers categories, which {', '.join(strange)} is not" if strange else ""
+        return registry.dense_targets(task)
 
     def plan(
         self,
