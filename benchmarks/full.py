@@ -61,7 +61,7 @@ def row_of(folder: Path, *, task: str, seed: int, budget: str) -> dict[str, Any]
         "others": {other: _figures(own) for other, own in target["scores"].items() if other != name},
         "classes": {title: _figures(own[name]) for title, own in target["classes"].items() if name in own},
         "baselines": [
-            {"name": own["name"], **_figures(own["scores"][name])}
+            {"name": own["name"], **_figures(own["scores"][name]), "gap": own.get("gap")}
             for own in target["baselines"]
             if name in own["scores"]
         ],

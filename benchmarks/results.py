@@ -28,7 +28,8 @@ part, which is read once. The lines lie in `docs/reference/measured/results.json
 - **score** is the task's main score. With several seeds it is their mean, then least and greatest in brackets.
 - **interval** is the 95 % bootstrap interval over test patients, of the seed nearest to the mean. It says how much the
   test cases leave open; another hospital may lie outside it.
-- **simple methods** are scored on the same cases.
+- **simple methods** are scored on the same cases; in brackets ours less theirs, with the 95 % interval of the difference,
+  the same patients drawn for both.
 - The sets are small parts of public collections, and the budget is minutes on a CPU. These are no clinical claims.
 """
 EMPTY = "\nNo run is recorded yet: `make bench-full` makes the lines.\n"
@@ -79,7 +80,7 @@ def line_of(task: str, budget: str, rows: list[dict[str, Any]]) -> list[str]:
     """The cells of one task at one budget."""
     middle = nearest(rows)
     own = [row["value"] for row in rows if row["value"] is not None]
-    simple = "; ".join(f"{one['name']} {number(one['value'])}" for one in middle["baselines"]) or "–"
+    simple = "; ".join(_simple(one) for one in middle["baselines"]) or "–"
     interval = "–" if middle["low"] is None else f"{number(middle['low'])} to {number(middle['high'])}"
     return [
         f"`{task}`",
@@ -90,6 +91,15 @@ def line_of(task: str, budget: str, rows: list[dict[str, Any]]) -> list[str]:
         interval,
         simple,
     ]
+
+
+def _simple(one: dict[str, Any]) -> str:
+    """A simple method's score, and by how much ours differs on the same cases."""
+    gap = one.get("gap") or {}
+    text = f"{one['name']} {number(one['value'])}"
+    if gap.get("low") is None:
+        return text
+    return f"{text} ({gap['value']:+.3f}, {gap['low']:+.3f} to {gap['high']:+.3f})"
 
 
 def table(heads: list[str], lines: list[list[str]]) -> str:

@@ -122,6 +122,7 @@ def paired(
     groups: Sequence[str],
     *,
     seed: int = 0,
+    resamples: int = RESAMPLES,
 ) -> dict[str, float]:
     """Difference of two learners' score on the same cases, with its 95 % interval by resampling the same groups.
 
@@ -133,9 +134,9 @@ def paired(
     names = sorted(members)
     rng = np.random.default_rng(seed)
     gaps = []
-    for _ in range(RESAMPLES if len(names) > 1 else 0):
+    for _ in range(resamples if len(names) > 1 else 0):
         drawn = [i for pick in rng.integers(len(names), size=len(names)) for i in members[names[pick]]]
         gaps.append(scores([ours[i] for i in drawn]) - scores([theirs[i] for i in drawn]))
     known = [gap for gap in gaps if not math.isnan(gap)]
-    low, high = np.percentile(known, _TAILS) if 2 * len(known) > RESAMPLES else (math.nan, math.nan)
+    low, high = np.percentile(known, _TAILS) if 2 * len(known) > resamples else (math.nan, math.nan)
     return {"difference": scores(ours) - scores(theirs), "low": float(low), "high": float(high)}

@@ -14,9 +14,9 @@ import pandas as pd
 
 from galenic.core import bundle, registry, runtime
 from galenic.core.cases import Cases
-from galenic.core.contract import Answer, Judged, Learner, Outputs, Part, Prepared, Settings, Values
+from galenic.core.contract import Answer, Field, Judged, Learner, Outputs, Part, Prepared, Settings, Values
 from galenic.core.errors import GalenicError
-from galenic.core.evaluate import measure, subgroups
+from galenic.core.evaluate import measure, paired, plain, subgroups
 from galenic.core.files import write_json, write_text
 from galenic.core.fit import Work
 from galenic.core.model import (
@@ -233,7 +233,8 @@ def to_metrics(
                 scores = {
                     key: {k: value[k] for k in ("value", "low", "high")} for key, value in simple["scores"].items()
                 }
-                found["baselines"].append({"name": registry.learner(name).title, "scores": scores})
+                beside = {"name": registry.learner(name).title, "scores": scores}
+                found["baselines"].append(beside | {"gap": _gap(one, own["model"], judged, groups)})
         found["main"] = kind.main_score
         targets[one.name] = found
     first = task.targets[0]
@@ -244,6 +245,13 @@ def to_metrics(
         "seconds": {name: round(value, 1) for name, value in seconds.items()},
         "warnings": list(warnings), "targets": targets,
     }  # fmt: skip
+
+
+def _gap(one: Field, ours: Sequence[Judged], theirs: Sequence[Judged], groups: Sequence[str]) -> dict[str, Any]:
+    """The model's main score less a simple method's on the same cases, with its paired interval."""
+    kind = registry.target(one)
+    found = paired(lambda some: kind.scores(some, one)[""][kind.main_score], ours, theirs, groups, resamples=300)
+    return {"value": plain(found["difference"]), "low": plain(found["low"]), "high": plain(found["high"])}
 
 
 def keep_rows(path: Path, scored: Scored) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from galenic.report.content import Content
@@ -55,12 +55,16 @@ def _finite(value: Any) -> float | None:
 
 @dataclass(frozen=True)
 class Row:
-    """A line of a table: its name, an estimate a column, and how many cases where that is known."""
+    """A line of a table: its name, an estimate a column, and how many cases where that is known.
+
+    gap: of a simple method, by how much the model's main score differs from its own on the same cases.
+    """
 
     name: str
     estimates: dict[str, Estimate]
     cases: int | None = None
     ours: bool = False
+    gap: Estimate | None = None
 
 
 @dataclass(frozen=True)
@@ -115,7 +119,7 @@ class Reading:
         if other is None:
             return f"{text}. No simple method was scored on the same cases."
         theirs = other.estimates[self.main]
-        return f"{text}. The best simple method on the same cases, {other.name}: {theirs.text}. {self._compare(theirs)}"
+        return f"{text}. The best simple method on the same cases, {other.name}: {theirs.text}. {self._compare(other)}"
 
     @property
     def beaten(self) -> bool:
@@ -126,9 +130,13 @@ class Reading:
             return False
         return not _better(self, ours, other.estimates[self.main].value or 0.0)
 
-    def _compare(self, theirs: Estimate) -> str:
+    def _compare(self, other: Row) -> str:
         if self.beaten:
             return "The model is not better than the simple method."
+        if other.gap is not None and other.gap.low is not None and other.gap.high is not None:
+            sure = "" if other.gap.low > 0 or other.gap.high < 0 else ", so chance is not excluded"
+            return f"Difference on the same cases: {other.gap.text}{sure}."
+        theirs = other.estimates[self.main]
         ours = self.methods[0].estimates.get(self.main, Estimate())
         bounds = (ours.low, ours.high, theirs.low, theirs.high)
         if ours.value is None or any(bound is None for bound in bounds):
@@ -162,7 +170,7 @@ def readings(content: Content) -> list[Reading]:
 def _read(name: str, own: dict[str, Any], main: str | None) -> Reading:
     scores = own.get("scores") or {}
     ours = Row("this model", {key: Estimate.of(entry) for key, entry in scores.items()}, ours=True)
-    methods = [ours, *(_row(str(base.get("name", "?")), base.get("scores")) for base in own.get("baselines") or [])]
+    methods = [ours, *(_method(base) for base in own.get("baselines") or [])]
     main = main or next(iter(scores), "score")
     named = dict.fromkeys(key for row in methods for key in row.estimates)
     named = dict.fromkeys([main, *named]) if named else named
@@ -173,6 +181,11 @@ def _read(name: str, own: dict[str, Any], main: str | None) -> Reading:
         [_row(str(key), entry) for key, entry in (own.get("classes") or {}).items()],
         [_row(str(key), entry) for key, entry in (own.get("subgroups") or {}).items()],
     )  # fmt: skip
+
+
+def _method(base: dict[str, Any]) -> Row:
+    row = _row(str(base.get("name", "?")), base.get("scores"))
+    return replace(row, gap=Estimate.of(base["gap"])) if "gap" in base else row
 
 
 def _row(name: str, entry: dict[str, Any] | None) -> Row:
