@@ -28,8 +28,8 @@ part, which is read once. The lines lie in `docs/reference/measured/results.json
 - **score** is the task's main score. With several seeds it is their mean, then least and greatest in brackets.
 - **interval** is the 95 % bootstrap interval over test patients, of the seed nearest to the mean. It says how much the
   test cases leave open; another hospital may lie outside it.
-- **simple methods** are scored on the same cases; in brackets ours less theirs, with the 95 % interval of the difference,
-  the same patients drawn for both.
+- **simple methods** are scored on the same cases; in brackets ours less theirs, with the 95 % interval of that, the
+  same patients drawn for both.
 - The sets are small parts of public collections, and the budget is minutes on a CPU. These are no clinical claims.
 """
 EMPTY = "\nNo run is recorded yet: `make bench-full` makes the lines.\n"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,8 @@ import pandas as pd
 
 from galenic import pictures, sources
 from galenic.core import bundle, finish, ranks, registry
-from galenic.core.cases import open_cases
-from galenic.core.contract import Answer
+from galenic.core.cases import Cases, matching, open_cases
+from galenic.core.contract import Answer, Target, Values
 from galenic.core.errors import GalenicError, InputError, MissingFile
 from galenic.core.files import inside, write_json, write_text
 from galenic.core.fit import Job, make_plan, open_job, train_job
@@ -65,7 +67,7 @@ def train(  # noqa: PLR0913 - the options of the command
     out = Path(out)
     _check_out(out, resume=resume)
     if not resume:
-        for stale in ("checkpoint.safetensors", "plan.json", "history.jsonl"):
+        for stale in ("plan.json", "history.jsonl"):
             (out / stale).unlink(missing_ok=True)
     found = sources.find(what, inputs, targets)
     job = Job(
@@ -94,7 +96,7 @@ def _check_out(out: Path, *, resume: bool) -> None:
             f"{out} exists and is {'a finished model' if finished else 'not empty'}",
             todo="name another folder with -o, or remove this one",
         )
-    if not resume and (out / "checkpoint.safetensors").is_file():
+    if not resume and any([*out.glob("*.safetensors"), *out.glob("private/fold*/*.safetensors")]):
         raise InputError(f"{out} holds a training that was interrupted", todo="add --resume, or name another folder")
 
 
@@ -112,11 +114,10 @@ def check(  # noqa: PLR0913 - the options of the command
     )  # fmt: skip
     began = time.monotonic()
     work = open_job(job, progress, began, cache=False)
-    few = work.split.rows("train")[:8]
     moment = time.monotonic()
-    work.ready.load(few, progress, "preparing a few cases")
-    prepare = (time.monotonic() - moment) / len(few) * len(work.cases)
-    plan = make_plan(work, pick_device(device), progress, few)
+    work.ready.load(work.split.used, progress, "preparing every case once, to find what is wrong")
+    prepare = time.monotonic() - moment
+    plan = make_plan(work, pick_device(device), progress, work.split.rows("train")[:8])
     patients = work.cases.patients()
     parts = ("train", "valid", "calib", "test")
     warnings = [*work.task.notes, *work.split.warnings, *found.warnings]
@@ -187,19 +188,54 @@ def predict(
     progress = progress or Silent()
     model = load_model(Path(folder), device=device, exact=exact)
     cases = sources.to_predict(model.task, [Path(one) for one in inputs])
+    place = _Place(Path(out), cases, model.task)
     progress.stage("predicting", len(cases), "cases")
     done = []
     for row in range(len(cases)):
         own = cases.ids[row]
         try:
-            done += _predict_one(model, own, cases.values(row), Path(out), form)
+            done += _predict_one(model, own, cases.values(row), place, form)
         except GalenicError as error:
             done.append(Written(own, [], str(error)))
         progress.advance(row + 1, own)
     return done
 
 
-def _predict_one(model: Model, own: str, values: Any, out: Path, form: str) -> list[Written]:
+@dataclass(frozen=True)
+class _Place:
+    """The folder for answers, which never take the place of an input."""
+
+    folder: Path
+    cases: Cases
+    task: Task
+
+    @cached_property
+    def inputs(self) -> set[Path]:
+        """The files that the cases name."""
+        fields = [one for one in self.task.inputs if registry.kind(one.kind).from_file]
+        columns = [column for one in fields for column in matching(self.cases.table, one)]
+        cells = [str(cell) for column in columns for cell in self.cases.table[column].dropna()]
+        return {(self.cases.root / cell).resolve() for cell in cells}
+
+    def write(self, kind: Target, answer: Answer, values: Values, stem: str, form: str) -> list[Path]:
+        """The files of one answer, all of them or none."""
+        inside(self.folder, stem)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".aside-", dir=self.folder) as aside:
+            made = kind.write(answer, values, inside(Path(aside), stem), form=form)
+            targets = [self.folder / path.relative_to(Path(aside).resolve()) for path in made]
+            for target in targets:
+                if target.exists() and target.resolve() in self.inputs:
+                    raise InputError(
+                        f"the answer would take the place of the input {target}", todo="name another folder with -o"
+                    )
+            for path, target in zip(made, targets, strict=True):
+                target.parent.mkdir(parents=True, exist_ok=True)
+                path.replace(target)
+        return targets
+
+
+def _predict_one(model: Model, own: str, values: Values, place: _Place, form: str) -> list[Written]:
     done = []
     for name, answer in model.answer(model.prepare(values)).items():
         one = model.task.field(name)
@@ -207,7 +243,7 @@ def _predict_one(model: Model, own: str, values: Any, out: Path, form: str) -> l
             done.append(Written(own, [], answer.refused, answer))
             continue
         stem = own if len(model.task.targets) == 1 else f"{own}.{name}"
-        paths = registry.target(one).write(answer, values, inside(out, stem), form=form)
+        paths = place.write(registry.target(one), answer, values, stem, form)
         done.append(Written(own, paths, None, answer))
     return done
 

@@ -20,6 +20,7 @@ from galenic.core.errors import (
     ModelFolderError,
     PlanError,
     TableError,
+    ValueProblem,
 )
 from galenic.core.fit import Job, train_job
 from galenic.core.plan import load_plan
@@ -129,6 +130,16 @@ class TestLoaded:
         assert "every input is missing" in written[2].refused
         assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["c000.csv"]
 
+    def test_an_answer_never_takes_the_place_of_an_input(self, trained, home, tmp_path):
+        table = pd.read_csv(home / "cases.csv").iloc[:2].drop(columns="diagnosis")
+        table.to_csv(tmp_path / "new.csv", index=False)
+        galenic.predict(trained.folder, [tmp_path / "new.csv"], tmp_path / "out")
+        before = (tmp_path / "out" / "c000.csv").read_bytes()
+        again = galenic.predict(trained.folder, [tmp_path / "new.csv"], tmp_path / "out")
+        assert [one.refused for one in again] == [None, None], "its own answers it may replace"
+        assert (tmp_path / "out" / "c000.csv").read_bytes() == before
+        assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["c000.csv", "c001.csv"]
+
     def test_an_id_does_not_lead_out_of_the_folder(self, trained, home, tmp_path):
         table = pd.read_csv(home / "cases.csv").iloc[:2].drop(columns="diagnosis")
         table["id"] = ["../../gone", "site/c1"]
@@ -152,6 +163,17 @@ class TestDamaged:
         bundle.seal(copy, {"galenic": "0.1.0"})
         with pytest.raises(ModelFolderError, match="damaged"):
             galenic.load(copy)
+
+    def test_weights_of_an_unfinished_run_are_not_taken_for_another(self, trained, home, tmp_path):
+        out = tmp_path / "begun"
+        for at, name in enumerate(["weights.safetensors", "private/fold0/checkpoint.safetensors"]):
+            folder = shutil.copytree(trained.folder, out / str(at))
+            for path in [*folder.glob("*.safetensors"), folder / "provenance.json"]:
+                path.unlink()
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes((trained.folder / "weights.safetensors").read_bytes())
+            with pytest.raises(InputError, match="interrupted"):
+                galenic.train(home / "cases.csv", budget="4steps", out=folder, **HOW)
 
     def test_a_finished_model_is_not_overwritten(self, trained, home):
         before = bundle.sha256(trained.folder / "weights.safetensors")
@@ -229,6 +251,18 @@ class TestRefusedTables:
         with pytest.raises(TableError, match="lacks"):
             galenic.train(home / "cases.csv", inputs=["weight:number"], targets=HOW["targets"], out=tmp_path / "out")
         assert not (tmp_path / "out").exists()
+
+    def test_a_bad_case_of_any_part_is_told_before_training(self, home, tmp_path, trained):
+        table = pd.read_csv(home / "cases.csv")
+        split = pd.read_csv(trained.folder / "private" / "split.csv").set_index("id")["part"]
+        last = table["id"].map(split)[lambda part: part == "test"].index[-1]
+        table.loc[last, "diagnosis"] = "unheard of"
+        table.to_csv(tmp_path / "cases.csv", index=False)
+        split.reset_index().to_csv(tmp_path / "split.csv", index=False)
+        for verb, more in ((galenic.check, {}), (galenic.train, {"out": tmp_path / "out"})):
+            with pytest.raises(ValueProblem, match=table.loc[last, "id"]):
+                verb(tmp_path / "cases.csv", budget="4steps", split=tmp_path / "split.csv", **HOW, **more)
+        assert not (tmp_path / "out" / "plan.json").exists()
 
     def test_check_says_the_plan_and_leaves_nothing(self, home, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)

@@ -107,6 +107,7 @@ def test_large_pictures_of_large_things_are_shrunk_and_thin_ones_are_not() -> No
         settled, _ = fingerprint.settle(own, [IMAGE, field], Budget(seconds=300))
         assert settled["shrink"] == shrink
         assert settled["augment"]["flips"] == [1]  # an X-ray is not turned upside down
+        assert settled["augment"]["light"] == settled["augment"]["gamma"] == 0.5  # and its grey has no scale
 
 
 def test_thickness_is_a_vessels_width_and_a_discs_radius() -> None:

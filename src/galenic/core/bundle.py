@@ -6,11 +6,11 @@ import json
 import platform
 import zipfile
 from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import sklearn
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -113,5 +113,5 @@ def versions() -> dict[str, str]:
     """What the numbers were made with."""
     return {
         "galenic": __version__, "python": platform.python_version(), "torch": torch.__version__,
-        "numpy": np.__version__, "scikit-learn": sklearn.__version__,
+        "numpy": np.__version__, "scikit-learn": version("scikit-learn"),
     }  # fmt: skip

@@ -257,8 +257,7 @@ def train_job(job: Job, progress: Progress | None = None, began: float | None = 
     device = pick_device(job.device)
     ranks.begin(device)
     work = open_job(job, progress, began)
-    rows = work.split.rows("train") + work.split.rows("valid")
-    work.ready.load(rows, progress, "preparing")
+    work.ready.load(work.split.used, progress, "preparing")  # the test part too: a bad case is told before, not after
     plan = _obeyed_plan(job)
     if plan is None:
         plan = ranks.agree(make_plan(work, device, progress))

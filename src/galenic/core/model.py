@@ -12,7 +12,7 @@ import numpy as np
 
 from galenic.core import bundle, registry, runtime
 from galenic.core.contract import Answer, Learner, Outputs, Prepared, Runner, Settings, Values
-from galenic.core.errors import ModelFolderError
+from galenic.core.errors import ModelFolderError, Refused
 from galenic.core.fit import weights_name
 from galenic.core.frames import Frames
 from galenic.core.network import Network
@@ -52,8 +52,11 @@ class Model:
         return {name: np.mean([own[name] for own in found], axis=0) for name in found[0]}
 
     def answer(self, prepared: Prepared, outputs: Outputs | None = None) -> dict[str, Answer]:
-        """One Answer a target, in the input's own grid and units."""
-        outputs = self.infer(prepared) if outputs is None else outputs
+        """One Answer a target, in the input's own grid and units; a refusal where the network can't judge the case."""
+        try:
+            outputs = self.infer(prepared) if outputs is None else outputs
+        except Refused as error:
+            return {one.name: Answer(None, refused=str(error)) for one in self.task.targets}
         return answers(self.task, self.plan.frames, self.fitted, prepared, outputs)
 
     def __call__(self, **values: Any) -> dict[str, Answer]:

@@ -29,6 +29,11 @@ class Split:
     origin: str
     warnings: list[str] = field(default_factory=list)
 
+    @property
+    def used(self) -> list[int]:
+        """The rows of any part."""
+        return [row for row, own in enumerate(self.parts) if own]
+
     def rows(self, part: str) -> list[int]:
         return [row for row, own in enumerate(self.parts) if own == part]
 

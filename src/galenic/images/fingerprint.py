@@ -17,13 +17,18 @@ from galenic.values import Image, Mask
 _HU_BINS = np.linspace(-1100, 3200, 431)
 _MOST_BINS = 600  # distinct sizes or spacings kept an axis; a site with more gets its rarest dropped
 
+# X-ray pictures as DICOM names them: grey levels without a scale, so that another hospital's look different. Varying
+# light and sharpness strongly is what carries over to unseen scanners (Zhang et al., IEEE TMI 39:2531, 2020).
+_NO_SCALE = {"CR", "DX", "MG", "RG", "XR"}
 # A body has a left and a right that look alike, but it is never upside down; a specimen or a retina lies any way.
-_BODY = {"CT", "MR", "PT", "US", "XR"}
+_BODY = {"CT", "MR", "PT", "US"} | _NO_SCALE
 
 
 def summarise(values: Values, fields: Sequence[Field]) -> Summary:
     """One case's summary: sizes, spacings, intensities of the foreground, voxels and thickness of each class."""
-    lead = next(value for value in values.values() if isinstance(value, Image))
+    lead = next((value for value in values.values() if isinstance(value, Image)), None)
+    if lead is None:
+        raise ValueProblem("there is no image", todo="name the image file in this row, or leave the row out")
     order, flips = canonical_axes(lead.geometry)
     spacing = [f"{float(lead.geometry.spacing_mm[axis]):.4g}" for axis in order]
     array = turn(lead.array, order, flips)
@@ -284,7 +289,11 @@ def _augment(dims: int, modality: str, summary: Summary, reasons: dict[str, str]
         f"mirrored along {'left-right alone, as a body is' if posed else 'every axis'}; turned, zoomed, and given "
         "other light, noise and sharpness at random"
     )
+    light = {"light": 0.2, "gamma": 0.2, "blur": 0.1, "coarse": 0.1, "noise": 0.15}
+    if modality in _NO_SCALE:
+        light = {"light": 0.5, "gamma": 0.5, "blur": 0.2, "coarse": 0.25, "noise": 0.15}
+        reasons["augment"] += "; light and sharpness often, as each maker's detector and processing give their own"
     return {
-        "flips": flips, "bend": 0.3, "degrees": 15.0 if dims == 3 else 30.0, "scale": [0.75, 1.3], "light": 0.2,
-        "gamma": 0.2, "blur": 0.1, "coarse": 0.1, "noise": 0.15, "foreground": 0.33 if covered > 0.3 else 0.5,
+        "flips": flips, "bend": 0.3, "degrees": 15.0 if dims == 3 else 30.0, "scale": [0.75, 1.3], **light,
+        "foreground": 0.33 if covered > 0.3 else 0.5,
     }  # fmt: skip

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from galenic.core.contract import Prepared, Settings
+from galenic.core.errors import Refused
 from galenic.images.body import body_box
 from galenic.values import Geometry, Image, Mask
 
@@ -126,6 +127,8 @@ def prepare_space(values: Mapping[str, Any], settings: Settings) -> Prepared:
     masks = {name: values[name] for name in settings["masks"] if isinstance(values.get(name), Mask)}
     if not images:
         return Prepared({}, {})
+    for name, image in images.items():
+        _as_planned(name, image, settings)
     lead = next(iter(images.values()))
     order, flips = canonical_axes(lead.geometry)
     turned = {name: turn(image.array, order, flips) for name, image in images.items()}
@@ -148,6 +151,18 @@ def prepare_space(values: Mapping[str, Any], settings: Settings) -> Prepared:
         },
     }  # fmt: skip
     return Prepared(arrays, {"space": facts})
+
+
+def _as_planned(name: str, image: Image, settings: Settings) -> None:
+    """Refused where the image is not of the form that the plan was made for."""
+    dims, channels = settings["dims"], settings["images"][name]["channels"]
+    if image.geometry.dims != dims:
+        raise Refused(
+            f"{name} is {'a volume' if image.geometry.dims == 3 else 'a picture'} of shape {list(image.shape)}",
+            allowed="volumes (3D), as in training" if dims == 3 else "pictures (2D), as in training",
+        )
+    if len(image.array) != channels:
+        raise Refused(f"{name} has {len(image.array)} channels", allowed=f"{channels}, as in training")
 
 
 def _fit_label(label: Array, grid: Sequence[int]) -> Array:

@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from galenic.core import registry
 from galenic.core.contract import Batch, Budget, Outputs, Prepared, Runner, Settings
+from galenic.core.errors import Refused
 from galenic.core.network import Features, Loss, Network
 from galenic.core.task import Task
 from galenic.images.prepare import CT_AIR_HU
@@ -225,6 +226,9 @@ def infer_mask(run: Runner, prepared: Prepared, frames: Mapping[str, Settings], 
     """Class probabilities [classes, *space] of the one mask target, by tiles of the planned size, else of the patch."""
     space = frames["space"]
     target = next(iter(space["masks"]))
+    lacking = [name for name in space["images"] if name not in prepared.arrays]
+    if lacking:
+        raise Refused(f"the case has no {', '.join(lacking)}", allowed="every image that the model was trained with")
     volumes = [prepared.arrays[name] for name in space["images"]]
     edges = np.cumsum([len(volume) for volume in volumes])[:-1]
     classes = 1 + len(space["masks"][target]["classes"])
