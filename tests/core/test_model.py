@@ -20,6 +20,7 @@ from galenic.core.errors import (
     ModelFolderError,
     PlanError,
     TableError,
+    TaskError,
 )
 from galenic.core.fit import Job, train_job
 from galenic.core.plan import load_plan
@@ -136,6 +137,19 @@ class TestLoaded:
         written = galenic.predict(trained.folder, [tmp_path / "new.csv"], tmp_path / "out")
         assert "outside" in written[0].refused
         assert written[1].paths == [tmp_path / "out" / "site" / "c1.csv"]
+
+
+class TestMirrored:
+    def test_a_network_without_mirror_images_says_so(self, trained, home, tmp_path):
+        for ask in (
+            lambda: galenic.load(trained.folder, mirror=True),
+            lambda: galenic.evaluate(trained.folder, mirror=True),
+            lambda: galenic.predict(trained.folder, [home / "cases.csv"], tmp_path / "out", mirror=True),
+        ):
+            with pytest.raises(TaskError, match="mirrored answers of the network mlp") as caught:
+                ask()
+            assert "unet" in caught.value.allowed
+        assert not (tmp_path / "out").exists()
 
 
 class TestDamaged:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from galenic.core import registry
 from galenic.core.contract import Batch, Budget, Field, Prepared
 from galenic.core.errors import TaskError
 from galenic.core.task import Task
-from galenic.images.networks.unet import UNET, stages
+from galenic.images.networks.unet import UNET, infer_mask, stages
 from galenic.images.networks.unet2015 import UNET2015, ClassicUNet
 
 
@@ -139,3 +140,36 @@ def test_several_image_fields_are_channels_of_one_net() -> None:
     found = UNET.infer(run, Prepared(arrays), own, plan)["label"]
     assert found.shape == (3, 20, 24)
     assert np.allclose(found.sum(axis=0), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize(("patch", "flips"), [([16, 16], [0, 1]), ([16, 16], [1]), ([8, 16, 16], [0, 1, 2])])
+def test_a_mirrored_answer_is_the_mean_over_the_flips_that_training_drew(patch: list[int], flips: list[int]) -> None:
+    net, own, plan = small(patch)
+    own["space"]["augment"] = {"flips": flips}
+    net.eval()
+
+    def run(*tiles: np.ndarray) -> tuple[np.ndarray, ...]:
+        with torch.inference_mode():
+            return tuple(out.numpy() for out in net(*(torch.from_numpy(tile) for tile in tiles)))
+
+    image = np.random.default_rng(0).normal(size=(1, *patch)).astype(np.float32)
+    copies = []
+    for axes in itertools.chain.from_iterable(itertools.combinations(flips, size) for size in range(len(flips) + 1)):
+        turned = tuple(axis + 1 for axis in axes)
+        logits = run(np.ascontiguousarray(np.flip(image, turned))[None])[0][0]
+        copies.append(np.flip(logits, turned))
+    assert len(copies) == 2 ** len(flips)
+    expected = torch.from_numpy(np.mean(copies, axis=0)).softmax(0).numpy()
+    found = infer_mask(run, Prepared({"image": image}), own, UNET.mirrored(own, plan))["label"]
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    plain = infer_mask(run, Prepared({"image": image}), own, plan)["label"]
+    assert np.abs(plain - found).max() > 1e-3
+    assert "mirror" not in plan
+
+
+def test_a_network_that_was_never_mirrored_is_not_answered_so() -> None:
+    _, own, plan = small([16, 16])
+    own["space"]["augment"] = {"flips": []}
+    for plug in (UNET, UNET2015):
+        with pytest.raises(TaskError, match="trained without mirroring"):
+            plug.mirrored(own, plan)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -256,6 +256,15 @@ class NetworkPlug(Protocol):
 
     def shapes(self, frames: Mapping[str, Settings], settings: Settings) -> list[tuple[int, ...]]:
         """Shape of each input array of `run` with batch 1: what an exported runtime is compiled for."""
+        ...
+
+
+@runtime_checkable
+class Mirrors(Protocol):
+    """What a NetworkPlug may have besides: an answer that is averaged over mirror images of the input."""
+
+    def mirrored(self, frames: Mapping[str, Settings], settings: Settings) -> Settings:
+        """The settings by which `infer` averages over the flips that training drew; TaskError where it drew none."""
         ...
 
 

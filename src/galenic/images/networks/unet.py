@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from galenic.core import registry
 from galenic.core.contract import Batch, Budget, Outputs, Prepared, Runner, Settings
+from galenic.core.errors import TaskError
 from galenic.core.network import Features, Loss, Network
 from galenic.core.task import Task
 from galenic.images.prepare import CT_AIR_HU
@@ -219,6 +220,17 @@ class UNet:
 
     def infer(self, run: Runner, prepared: Prepared, frames: Mapping[str, Settings], settings: Settings) -> Outputs:
         return infer_mask(run, prepared, frames, settings)
+
+    def mirrored(self, frames: Mapping[str, Settings], settings: Settings) -> Settings:
+        return with_mirror(frames, settings)
+
+
+def with_mirror(frames: Mapping[str, Settings], settings: Settings) -> Settings:
+    """The settings by which `infer_mask` averages over the axes that training mirrored; TaskError where none is."""
+    axes = list(frames["space"]["augment"]["flips"])
+    if not axes:
+        raise TaskError("mirrored answers of a network that was trained without mirroring", todo="leave --mirror out")
+    return settings | {"mirror": axes}
 
 
 def infer_mask(run: Runner, prepared: Prepared, frames: Mapping[str, Settings], settings: Settings) -> Outputs:

@@ -15,7 +15,7 @@ from galenic.core.contract import Budget, Outputs, Prepared, Runner, Settings
 from galenic.core.errors import TaskError
 from galenic.core.network import Features, Network
 from galenic.core.task import Task
-from galenic.images.networks.unet import infer_mask
+from galenic.images.networks.unet import infer_mask, with_mirror
 
 WIDTHS = (64, 128, 256, 512, 1024)
 
@@ -119,6 +119,9 @@ class UNet2015:
 
     def infer(self, run: Runner, prepared: Prepared, frames: Mapping[str, Settings], settings: Settings) -> Outputs:
         return infer_mask(run, prepared, frames, settings)
+
+    def mirrored(self, frames: Mapping[str, Settings], settings: Settings) -> Settings:
+        return with_mirror(frames, settings)
 
 
 UNET2015 = UNet2015()
