@@ -15,9 +15,10 @@ from galenic import pictures, sources
 from galenic.core import bundle, finish, ranks, registry
 from galenic.core.cases import open_cases
 from galenic.core.contract import Answer
+from galenic.core.decide import make_plan
 from galenic.core.errors import GalenicError, InputError, MissingFile
 from galenic.core.files import inside, write_json, write_text
-from galenic.core.fit import Job, make_plan, open_job, train_job
+from galenic.core.fit import Job, open_job, train_job
 from galenic.core.model import Model, load_model
 from galenic.core.plan import Plan, load_plan
 from galenic.core.probe import pick_device
@@ -94,7 +95,13 @@ def _check_out(out: Path, *, resume: bool) -> None:
             f"{out} exists and is {'a finished model' if finished else 'not empty'}",
             todo="name another folder with -o, or remove this one",
         )
-    if not resume and (out / "checkpoint.safetensors").is_file():
+    private = out / bundle.PRIVATE
+    begun = [
+        *out.glob("checkpoint.safetensors"),
+        *private.glob("fold*/checkpoint.safetensors"),
+        *out.glob("weights.fold*"),
+    ]
+    if not resume and begun:
         raise InputError(f"{out} holds a training that was interrupted", todo="add --resume, or name another folder")
 
 
@@ -126,7 +133,7 @@ def check(  # noqa: PLR0913 - the options of the command
         {part: len({patients[row] for row in work.split.rows(part)}) for part in parts},
         warnings + [text for key, text in plan.reasons.items() if key.startswith("warning")],
         plan, plan.reasons,
-        {"prepare": prepare, "train": plan.training.steps * plan.training.seconds_per_step},
+        {"prepare": prepare, "train": max(folds, 1) * plan.training.steps * plan.training.seconds_per_step},
     )  # fmt: skip
 
 
@@ -155,8 +162,11 @@ def evaluate(
     ready = Ready(model.frames, cases, model.plan.frames)
     scored = finish.score(model, cases, ready, rows, progress, f"scoring {part}")
     before = model.metrics
+    warnings = list(before.get("warnings", []))
+    if table is None and part in ("train", "valid" if model.plan.folds else "train"):
+        warnings.append("the model has learnt from these cases: its scores on them say nothing of new ones")
     metrics = finish.to_metrics(
-        model.task, scored, part=part, warnings=before.get("warnings", []),
+        model.task, scored, part=part, warnings=warnings,
         seconds={"train": before.get("seconds", {}).get("train", 0.0), "evaluate": scored.seconds},
     )  # fmt: skip
     if mirror:
