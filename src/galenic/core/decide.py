@@ -25,6 +25,15 @@ if TYPE_CHECKING:
 EVALUATIONS = 12  # over a training
 FEW_STEPS, FEW_EPOCHS = 200, 2.0
 
+_REASONS = {
+    "training.layout": "the faster one here, tried with each precision",
+    "training.warmup": "a twentieth of the steps, 100 at most: AdamW's averages settle before the rate is high",
+    "training.ema": "scores and weights are those of a moving average over the last twenty-fifth of the steps",
+    "training.clip": "cuts a step that runs away and no other, as nnU-Net's 12 does",
+    "training.seconds_per_step": "the median of the probe's steps, loading included",
+    "training.threads": "torch's own number here; another one may round otherwise",
+}
+
 
 def make_plan(work: Work, device: torch.device, progress: Progress, probed: Sequence[int] | None = None) -> Plan:
     """Probe a few training steps on this device and turn the budget into a plan."""
@@ -38,17 +47,20 @@ def make_plan(work: Work, device: torch.device, progress: Progress, probed: Sequ
     steps = _steps(
         budget, found.seconds_per_step, len(rows), settings["batch"], time.monotonic() - work.began, job.folds
     )
-    reasons = work.reasons | {
-        "training.precision": f"seconds a step here: {found.tried}",
-        "training.steps": f"{budget.text} at {found.seconds_per_step:.3f} s a step, the set-up subtracted",
-        "training.ema": "scores and weights are those of a moving average over the last twenty-fifth of the steps",
-    }
+    scored = min(quick_cases(work.task), len(work.split.rows("valid")))  # a score costs about half a step's time a case
+    reasons = work.reasons | _REASONS | {
+        "training.precision": f"the faster one; seconds a step here: {found.tried}",
+        "training.schedule": f"{budget.text} at {found.seconds_per_step:.3f} s a step, the set-up subtracted; the rate "
+        "rises, then falls to zero along half a cosine",
+        "training.evaluate_every": f"{EVALUATIONS} scores or fewer, so that scoring {scored} cases costs little",
+    }  # fmt: skip
+    if job.folds:
+        reasons["folds"] = "asked for: each case of train and valid is answered by a network that has not seen it"
     epochs = steps * settings["batch"] / len(rows)
     if steps < FEW_STEPS or epochs < FEW_EPOCHS:
         reasons["warning: budget"] = (
             f"the budget {job.budget} gives {steps} steps ({epochs:.1f} epochs): too small to learn well"
         )
-    scored = min(quick_cases(work.task), len(work.split.rows("valid")))  # a score costs about half a step's time a case
     training = Training(
         batch=settings["batch"], learning_rate=settings["learning_rate"], weight_decay=settings["weight_decay"],
         optimizer=settings["optimizer"], precision=found.precision, layout=found.layout, schedule=[(0, steps)],

@@ -121,7 +121,8 @@ def open_job(job: Job, progress: Progress, began: float | None = None, *, cache:
         summary = summarise(frames, cases, split.rows("train"), progress)
         settings, reasons = frames.settle(summary, budget)
         network_settings, own = plug.plan(task, settings, budget)
-        reasons |= own | {"network": f"{name}: {why}"}
+        reasons |= {key if "." in key or key.startswith("warning") else f"network.{key}": own[key] for key in own}
+        reasons["network"] = f"{name}: {why}"
     ready = Ready(frames, cases, settings, job.out / bundle.PRIVATE / "cache" if cache else None)
     return Work(job, task, cases, split, frames, settings, ready, plug, network_settings, reasons, name, began)
 

@@ -127,9 +127,10 @@ def load_model(folder: Path, *, device: str = "auto", exact: bool = False, mirro
 def _mirrored(plan: Plan) -> Settings:
     plug = registry.network(plan.network.name)
     if not isinstance(plug, Mirrors):
-        able = [name for name in registry.names("networks") if isinstance(registry.network(name), Mirrors)]
         raise TaskError(
-            f"mirrored answers of the network {plan.network.name}", allowed=", ".join(able), todo="leave --mirror out"
+            f"mirrored answers of the network {plan.network.name}",
+            allowed="a network that can average over mirror images, such as unet",
+            todo="leave --mirror out",
         )
     return plug.mirrored(plan.frames, plan.network.settings)
 
