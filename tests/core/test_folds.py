@@ -69,6 +69,16 @@ class TestOutOfFold:
                 told_apart += ours not in found[2:]
         assert told_apart
 
+    def test_the_answer_is_the_mean_of_the_networks(self, model, pictures):
+        loaded = galenic.load(model.folder, device="cpu")
+        prepared = loaded.prepare(open_cases(pd.read_csv(pictures / "cases.csv"), pictures, model.task).values(0))
+        together, apart = loaded.infer(prepared)["mask"], []
+        for run in list(loaded.runners):
+            loaded.runners = [run]
+            apart.append(loaded.infer(prepared)["mask"])
+        np.testing.assert_allclose(together, np.mean(apart, axis=0), rtol=1e-6)
+        assert np.abs(apart[0] - apart[1]).max() > 1e-3
+
     def test_the_scores_have_intervals_and_stand_beside_simple_methods(self, model):
         held = model.metrics["cross_validated"]
         assert (held["cases"], held["folds"]) == (12, 2)

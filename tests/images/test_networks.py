@@ -15,7 +15,8 @@ from galenic.core import registry
 from galenic.core.contract import Batch, Budget, Field, Prepared
 from galenic.core.errors import TaskError
 from galenic.core.task import Task
-from galenic.images.networks.unet import UNET, infer_mask, stages
+from galenic.images.dense import infer_mask
+from galenic.images.networks.unet import UNET, stages
 from galenic.images.networks.unet2015 import UNET2015, ClassicUNet
 from galenic.images.networks.unet_residual import UNET_RESIDUAL
 

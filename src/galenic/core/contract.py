@@ -251,11 +251,26 @@ class NetworkPlug(Protocol):
     def build(self, task: Task, frames: Mapping[str, Settings], settings: Settings) -> Network: ...
 
     def infer(self, run: Runner, prepared: Prepared, frames: Mapping[str, Settings], settings: Settings) -> Outputs:
-        """One case through `run`, by its strategy: whole, tiled or step."""
+        """One case through `run`, by its strategy: whole, tiled or step.
+
+        Arrays of floats, or what the target's `answer`, `quick` and `agree` understand besides: of a large volume its
+        labels, so that the probabilities are never held. A plug that gives such has `infer_mean`.
+        """
         ...
 
     def shapes(self, frames: Mapping[str, Settings], settings: Settings) -> list[tuple[int, ...]]:
         """Shape of each input array of `run` with batch 1: what an exported runtime is compiled for."""
+        ...
+
+
+@runtime_checkable
+class Means(Protocol):
+    """What a NetworkPlug may have besides: an ensemble's mean without any member's whole output."""
+
+    def infer_mean(
+        self, runs: Sequence[Runner], prepared: Prepared, frames: Mapping[str, Settings], settings: Settings
+    ) -> Outputs:
+        """As `infer`, the mean over `runs`."""
         ...
 
 

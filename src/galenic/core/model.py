@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from galenic.core import bundle, registry, runtime
-from galenic.core.contract import Answer, Learner, Mirrors, Outputs, Prepared, Runner, Settings, Values
+from galenic.core.contract import Answer, Learner, Means, Mirrors, Outputs, Prepared, Runner, Settings, Values
 from galenic.core.errors import ModelFolderError, TaskError
 from galenic.core.fit import weights_name
 from galenic.core.frames import Frames
@@ -51,6 +51,8 @@ class Model:
         """Raw outputs; the mean over the members of an ensemble."""
         plug = registry.network(self.plan.network.name)
         settings = self.mirrored or self.plan.network.settings
+        if len(self.runners) > 1 and isinstance(plug, Means):
+            return plug.infer_mean(self.runners, prepared, self.plan.frames, settings)
         found = [plug.infer(run, prepared, self.plan.frames, settings) for run in self.runners]
         if len(found) == 1:
             return found[0]

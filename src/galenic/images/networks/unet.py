@@ -8,24 +8,20 @@ residual encoder's blocks: nnU-Net's ResEnc presets, Isensee et al., nnU-Net Rev
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
 from galenic.core import registry
 from galenic.core.contract import Batch, Budget, Outputs, Prepared, Runner, Settings
-from galenic.core.errors import TaskError
 from galenic.core.network import Features, Loss, Network
 from galenic.core.task import Task
-from galenic.images.prepare import CT_AIR_HU
-from galenic.images.tile import fit_tile, infer_tiled
-
-Array = NDArray[Any]
+from galenic.images.dense import infer_mask, infer_mean, tile_of, with_mirror
+from galenic.images.tile import fit_tile
 
 LONG = 7200.0  # seconds of a budget from which on a residual encoder is planned
 RESIDUAL_STAGES = 4  # at least, for a residual encoder that nobody asked for
@@ -229,8 +225,8 @@ class UNet:
         }  # fmt: skip
         reasons = _REASONS | {
             "network.strides": f"{len(widths)} stages: patch {patch} halved while an axis stays at 4 or more",
-            "network.widths": f"{base} features first, doubled to {most} at most: in {budget.text} many small steps beat "
-            "few large ones",
+            "network.widths": f"{base} features first, doubled to {most} at most: in {budget.text} many small steps "
+            "beat few large ones",
             "network.residual": why,
             "network.blocks": "as nnU-Net's ResEnc presets" if preset else "two a stage, one in the first"
             if residual else "a residual encoder alone has them; a plain one has two convolutions a stage",
@@ -256,56 +252,18 @@ class UNet:
 
     def shapes(self, frames: Mapping[str, Settings], settings: Settings) -> list[tuple[int, ...]]:
         space = frames["space"]
-        return [(1, own["channels"], *_tile(space, settings)) for own in space["images"].values()]
+        return [(1, own["channels"], *tile_of(space, settings)) for own in space["images"].values()]
 
     def infer(self, run: Runner, prepared: Prepared, frames: Mapping[str, Settings], settings: Settings) -> Outputs:
         return infer_mask(run, prepared, frames, settings)
 
+    def infer_mean(
+        self, runs: Sequence[Runner], prepared: Prepared, frames: Mapping[str, Settings], settings: Settings
+    ) -> Outputs:
+        return infer_mean(runs, prepared, frames, settings)
+
     def mirrored(self, frames: Mapping[str, Settings], settings: Settings) -> Settings:
         return with_mirror(frames, settings)
-
-
-def with_mirror(frames: Mapping[str, Settings], settings: Settings) -> Settings:
-    """The settings by which `infer_mask` averages over the axes that training mirrored; TaskError where none is."""
-    axes = list(frames["space"]["augment"]["flips"])
-    if not axes:
-        raise TaskError("mirrored answers of a network that was trained without mirroring", todo="leave --mirror out")
-    return settings | {"mirror": axes}
-
-
-def infer_mask(run: Runner, prepared: Prepared, frames: Mapping[str, Settings], settings: Settings) -> Outputs:
-    """Class probabilities [classes, *space] of the one mask target, by tiles of the planned size, else of the patch."""
-    space = frames["space"]
-    target = next(iter(space["masks"]))
-    volumes = [prepared.arrays[name] for name in space["images"]]
-    edges = np.cumsum([len(volume) for volume in volumes])[:-1]
-    classes = 1 + len(space["masks"][target]["classes"])
-
-    def joined(*arrays: Array) -> tuple[Array, ...]:
-        return run(*np.split(arrays[0], edges, axis=1))
-
-    tile = _tile(space, settings)
-    overlap = [settings["overlap"] * own / wide for own, wide in zip(space["patch"], tile, strict=True)]
-    return {
-        target: infer_tiled(
-            joined, np.concatenate(volumes), tile, classes=classes, overlap=overlap,
-            mirror=tuple(settings.get("mirror", ())), air=_air(space),
-        )
-    }  # fmt: skip
-
-
-def _tile(space: Settings, settings: Settings) -> list[int]:
-    """What inference takes at once: as planned, else the patch."""
-    found: list[int] = settings.get("tile") or space["patch"]
-    return found
-
-
-def _air(space: Settings) -> list[float] | None:
-    """The value of air after preparation, below which a tile need not be computed: CT alone knows it."""
-    ways = [own["normalise"] for own in space["images"].values()]
-    if space["crop"] != "body" or any(way["way"] != "percentile" or way["low"] > CT_AIR_HU for way in ways):
-        return None
-    return [(way["low"] - way["mean"]) / way["sd"] + 1e-4 for way in ways]
 
 
 UNET = UNet("unet")

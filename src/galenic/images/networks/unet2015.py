@@ -15,7 +15,7 @@ from galenic.core.contract import Budget, Outputs, Prepared, Runner, Settings
 from galenic.core.errors import TaskError
 from galenic.core.network import Features, Network
 from galenic.core.task import Task
-from galenic.images.networks.unet import infer_mask, with_mirror
+from galenic.images.dense import infer_mask, with_mirror
 
 WIDTHS = (64, 128, 256, 512, 1024)
 
