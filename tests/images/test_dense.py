@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import galenic
-from galenic.core.contract import Prepared
+from galenic.core.contract import Field, Prepared
+from galenic.core.errors import PlanError
 from galenic.images import dense, rules, strongest
 from galenic.images.answers import strongest as strongest_of
 from galenic.images.answers import to_answer
@@ -100,7 +101,7 @@ def test_rows_are_mixed_as_a_whole_volume_is_resampled(shape, inner, classes, de
     assert_strongest(found.inner, resample(shares, inner))
 
 
-def test_a_large_volume_never_stands_whole_in_memory():
+def test_a_large_volume_never_stands_whole_in_memory(monkeypatch):
     """160^3 voxels of 8 classes: 131 MB of probabilities, which is more than is kept by default."""
     size, classes = 160, 8
     prepared, frames, run = case((size,) * 3, (size,) * 3), space(classes, [32] * 3), Pointwise(classes)
@@ -113,14 +114,14 @@ def test_a_large_volume_never_stands_whole_in_memory():
             slabs.append(slab.probabilities.nbytes)  # torch's, which tracemalloc does not see
             yield slab
 
-    stream, dense.stream_tiled = dense.stream_tiled, watched
+    stream = dense.stream_tiled
+    monkeypatch.setattr(dense, "stream_tiled", watched)
     tracemalloc.start()
     try:
         found = dense.infer_mask(run, prepared, frames, {"overlap": 0.25})["organ"]
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-        dense.stream_tiled = stream
     assert len(slabs) > 4
     assert peak + max(slabs) < 0.6 * whole
     assert found.labels.nbytes == size**3
@@ -139,9 +140,7 @@ def test_the_answer_lies_on_the_inputs_own_grid(monkeypatch):
     way["images"] = {"image": {"normalise": {"way": "z-score"}}}
     prepared = prepare_space({"image": Image(array, geometry, modality="MR")}, way)
     assert prepared.facts["space"]["crop"] != [[0, size] for size in prepared.facts["space"]["shape"]]
-    field = MASK.check(
-        galenic.core.contract.Field(name="organ", kind="mask", columns=["m"], options={"classes": ["a", "b"]})
-    )
+    field = MASK.check(Field(name="organ", kind="mask", columns=["m"], options={"classes": ["a", "b"]}))
     streamed, whole = both_ways(monkeypatch, [Pointwise(3)], prepared, space(3, [8, 8, 8]), {"overlap": 0.25})
     ours, true = (to_answer(output, prepared, field, {"largest": [1]}).value for output in (streamed, whole))
     assert ours.geometry.close_to(geometry)
@@ -149,8 +148,8 @@ def test_the_answer_lies_on_the_inputs_own_grid(monkeypatch):
     assert len(np.unique(ours.array)) == 3
     assert ours.array.dtype == true.array.dtype == np.uint8
     assert strongest_of(streamed, prepared.facts).shape == array.shape[1:]
-    with pytest.raises(galenic.core.errors.PlanError, match="3 outputs"):
-        one = MASK.check(galenic.core.contract.Field(name="organ", kind="mask", columns=["m"]))
+    one = MASK.check(Field(name="organ", kind="mask", columns=["m"]))
+    with pytest.raises(PlanError, match="3 outputs"):
         to_answer(streamed, prepared, one, {})
 
 

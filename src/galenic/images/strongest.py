@@ -1,8 +1,8 @@
 """The strongest class of each voxel, for volumes whose probabilities are too large to be kept.
 
 Slabs of probabilities along the first axis become labels as they come: on the prepared grid, which the score while
-training and the parity of runtimes look at, and on the crop of the input's own grid, which the answer is made of. At most
-a few rows of probabilities are held besides.
+training and the parity of runtimes look at, and on the crop of the input's own grid, which the answer is made of. A few
+rows of probabilities are held besides.
 """
 
 from __future__ import annotations
