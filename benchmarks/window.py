@@ -21,7 +21,8 @@ import phantom
 from agree import agreement
 from galenic import sources, verbs
 from galenic.cli.bars import Bars
-from galenic.core.fit import Job, make_plan, open_job
+from galenic.core.decide import make_plan
+from galenic.core.fit import Job, open_job
 from galenic.core.model import runtime_folder
 from galenic.core.plan import load_plan, parse_budget
 from galenic.core.probe import pick_device

@@ -17,9 +17,10 @@ from galenic import pictures, sources
 from galenic.core import bundle, finish, ranks, registry
 from galenic.core.cases import Cases, matching, open_cases
 from galenic.core.contract import Answer, Target, Values
+from galenic.core.decide import make_plan
 from galenic.core.errors import GalenicError, InputError, MissingFile
 from galenic.core.files import inside, write_json, write_text
-from galenic.core.fit import Job, make_plan, open_job, train_job
+from galenic.core.fit import Job, open_job, train_job
 from galenic.core.model import Model, load_model
 from galenic.core.plan import Plan, load_plan
 from galenic.core.probe import pick_device
@@ -127,25 +128,25 @@ def check(  # noqa: PLR0913 - the options of the command
         {part: len({patients[row] for row in work.split.rows(part)}) for part in parts},
         warnings + [text for key, text in plan.reasons.items() if key.startswith("warning")],
         plan, plan.reasons,
-        {"prepare": prepare, "train": plan.training.steps * plan.training.seconds_per_step},
+        {"prepare": prepare, "train": max(folds, 1) * plan.training.steps * plan.training.seconds_per_step},
     )  # fmt: skip
 
 
-def load(folder: Path | str, *, device: str = "auto", exact: bool = False) -> Model:
-    """A model folder, verified and ready: `load("runs/h")(image=...)` answers."""
-    return load_model(Path(folder), device=device, exact=exact)
+def load(folder: Path | str, *, device: str = "auto", exact: bool = False, mirror: bool = False) -> Model:
+    """A model folder, verified and ready: `load("runs/h")(image=...)` answers; with `mirror` over mirror images."""
+    return load_model(Path(folder), device=device, exact=exact, mirror=mirror)
 
 
 def evaluate(
     folder: Path | str, table: Path | str | None = None, *, part: str = "test", device: str = "auto",
-    progress: Progress | None = None,
+    mirror: bool = False, progress: Progress | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Scores with intervals beside the baselines: on a part of the task's own cases, or on all rows of `table`.
 
-    Returns the content of a metrics.json. Scores on other cases than the test part are written beside it.
+    Returns the content of a metrics.json, which is written under private/. mirror: answers over mirror images.
     """
     progress = progress or Silent()
-    model = load_model(Path(folder), device=device)
+    model = load_model(Path(folder), device=device, mirror=mirror)
     if table is None:
         found = sources.of_task(model.task)
         cases = open_cases(found.table, found.root, model.task)
@@ -156,11 +157,17 @@ def evaluate(
     ready = Ready(model.frames, cases, model.plan.frames)
     scored = finish.score(model, cases, ready, rows, progress, f"scoring {part}")
     before = model.metrics
+    warnings = list(before.get("warnings", []))
+    if table is None and part in ("train", "valid" if model.plan.folds else "train"):
+        warnings.append("the model has learnt from these cases: its scores on them say nothing of new ones")
     metrics = finish.to_metrics(
-        model.task, scored, part=part, warnings=before.get("warnings", []),
+        model.task, scored, part=part, warnings=warnings,
         seconds={"train": before.get("seconds", {}).get("train", 0.0), "evaluate": scored.seconds},
     )  # fmt: skip
-    write_json(model.folder / bundle.PRIVATE / f"metrics.{part}.json", metrics)
+    if mirror:
+        metrics["mirror"] = True
+    name = f"metrics.{part}.mirror.json" if mirror else f"metrics.{part}.json"
+    write_json(model.folder / bundle.PRIVATE / name, metrics)
     return metrics
 
 
@@ -179,14 +186,14 @@ def _rows_of_part(folder: Path, ids: Sequence[str], part: str) -> list[int]:
 
 def predict(
     folder: Path | str, inputs: Sequence[Path | str], out: Path | str, *, form: str = "auto", device: str = "auto",
-    exact: bool = False, progress: Progress | None = None,
+    exact: bool = False, mirror: bool = False, progress: Progress | None = None,
 ) -> list[Written]:  # fmt: skip
     """Answer every input (files, folders, DICOM series, or one table) and write the answers below `out`.
 
     An input that is wrong or can't be judged is told in its `Written.refused`; the others go on.
     """
     progress = progress or Silent()
-    model = load_model(Path(folder), device=device, exact=exact)
+    model = load_model(Path(folder), device=device, exact=exact, mirror=mirror)
     cases = sources.to_predict(model.task, [Path(one) for one in inputs])
     place = _Place(Path(out), cases, model.task)
     progress.stage("predicting", len(cases), "cases")

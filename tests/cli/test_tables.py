@@ -70,6 +70,20 @@ def test_classes_worst_subgroup_and_verdict() -> None:
     assert "Their intervals do not overlap." in said
 
 
+def test_out_of_fold_scores_stand_below_the_test_scores() -> None:
+    content = metrics()
+    held = {
+        "label": {"scores": {"dice": score(0.7)}, "baselines": [{"name": "mean mask", "scores": {"dice": score(0.2)}}]}
+    }
+    said = printed(content | {"cross_validated": {"cases": 208, "folds": 5, "targets": held}}, width=200)
+    assert "208 cases of train and valid, each answered by the one of 5 networks that has not seen it" in said
+    below = said[said.index("cross-validated") :]
+    assert line_of(below, "this model", "mean mask")
+    assert line_of(below, "0.700 [0.690, 0.710]", "0.200 [0.190, 0.210]")
+    assert said.index("0.880 [0.870") < said.index("cross-validated") < said.index("warning: ")
+    assert "cross-validated" not in printed(content)
+
+
 def test_warnings_come_last_and_red() -> None:
     lines = printed(metrics(), colours=True).rstrip().splitlines()
     assert lines[-2:] == [

@@ -20,6 +20,7 @@ from galenic.core.errors import (
     ModelFolderError,
     PlanError,
     TableError,
+    TaskError,
     ValueProblem,
 )
 from galenic.core.fit import Job, train_job
@@ -149,6 +150,19 @@ class TestLoaded:
         assert written[1].paths == [tmp_path / "out" / "site" / "c1.csv"]
 
 
+class TestMirrored:
+    def test_a_network_without_mirror_images_says_so(self, trained, home, tmp_path):
+        for ask in (
+            lambda: galenic.load(trained.folder, mirror=True),
+            lambda: galenic.evaluate(trained.folder, mirror=True),
+            lambda: galenic.predict(trained.folder, [home / "cases.csv"], tmp_path / "out", mirror=True),
+        ):
+            with pytest.raises(TaskError, match="mirrored answers of the network mlp") as caught:
+                ask()
+            assert "unet" in caught.value.allowed
+        assert not (tmp_path / "out").exists()
+
+
 class TestDamaged:
     def test_weights_of_another_network(self, copy):
         bundle.save_weights(copy / "weights.safetensors", {"first.weight": torch.zeros(2, 2)})
@@ -233,6 +247,19 @@ class TestAgain:
             apart.append(loaded.infer(prepared)["diagnosis"])
             loaded.runners = kept
         np.testing.assert_allclose(loaded.infer(prepared)["diagnosis"], np.mean(apart, axis=0), rtol=1e-6)
+        split = pd.read_csv(model.folder / "private" / "split.csv").set_index("id")["part"]
+        truths = pd.read_csv(home / "cases.csv").set_index("id")["diagnosis"][split.index[split != "test"]]
+        assert "calib" not in set(split)
+        assert model.fitted["diagnosis"]["cases"] == truths.notna().sum()
+        assert model.metrics["cross_validated"]["cases"] == len(truths)
+        auroc = model.metrics["cross_validated"]["targets"]["diagnosis"]["scores"]["auroc"]
+        assert 0.7 < auroc["low"] < auroc["value"] < auroc["high"] <= 1
+
+    def test_scores_on_cases_that_were_learnt_from_are_marked(self, tmp_path):
+        model = galenic.train("breast_cancer", folds=2, budget="4steps", out=tmp_path / "model")
+        for part, marked in (("train", True), ("valid", True), ("test", False)):
+            warnings = galenic.evaluate(model.folder, part=part)["warnings"]
+            assert any("learnt from these cases" in text for text in warnings) == marked
 
     def test_fine_tuning_from_what_does_not_fit(self, trained, home, tmp_path):
         with pytest.raises(PlanError, match="knows nothing of the fields mean area"):

@@ -15,9 +15,10 @@ import pytest
 import torch
 
 from galenic.core import bundle, checkpoint
+from galenic.core.decide import _steps
 from galenic.core.errors import BudgetError, DigestError, PlanError, TableError
 from galenic.core.finish import cases_digest
-from galenic.core.fit import _steps, _train_member, open_job, train_job
+from galenic.core.fit import _train_member, open_job, train_job
 from galenic.core.plan import load_plan, parse_budget
 from galenic.core.progress import Silent
 from galenic.core.train import Feed, Trainer, as_layout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,10 @@ from galenic.core import registry
 from galenic.core.contract import Batch, Budget, Field, Prepared
 from galenic.core.errors import TaskError
 from galenic.core.task import Task
+from galenic.images.dense import infer_mask
 from galenic.images.networks.unet import UNET, stages
 from galenic.images.networks.unet2015 import UNET2015, ClassicUNet
+from galenic.images.networks.unet_residual import UNET_RESIDUAL
 
 
 def task(classes: int = 2) -> Task:
@@ -139,3 +142,86 @@ def test_several_image_fields_are_channels_of_one_net() -> None:
     found = UNET.infer(run, Prepared(arrays), own, plan)["label"]
     assert found.shape == (3, 20, 24)
     assert np.allclose(found.sum(axis=0), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize(("patch", "flips"), [([16, 16], [0, 1]), ([16, 16], [1]), ([8, 16, 16], [0, 1, 2])])
+def test_a_mirrored_answer_is_the_mean_over_the_flips_that_training_drew(patch: list[int], flips: list[int]) -> None:
+    net, own, plan = small(patch)
+    own["space"]["augment"] = {"flips": flips}
+    net.eval()
+
+    def run(*tiles: np.ndarray) -> tuple[np.ndarray, ...]:
+        with torch.inference_mode():
+            return tuple(out.numpy() for out in net(*(torch.from_numpy(tile) for tile in tiles)))
+
+    image = np.random.default_rng(0).normal(size=(1, *patch)).astype(np.float32)
+    copies = []
+    for axes in itertools.chain.from_iterable(itertools.combinations(flips, size) for size in range(len(flips) + 1)):
+        turned = tuple(axis + 1 for axis in axes)
+        logits = run(np.ascontiguousarray(np.flip(image, turned))[None])[0][0]
+        copies.append(np.flip(logits, turned))
+    assert len(copies) == 2 ** len(flips)
+    expected = torch.from_numpy(np.mean(copies, axis=0)).softmax(0).numpy()
+    found = infer_mask(run, Prepared({"image": image}), own, UNET.mirrored(own, plan))["label"]
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    plain = infer_mask(run, Prepared({"image": image}), own, plan)["label"]
+    assert np.abs(plain - found).max() > 1e-3
+    assert "mirror" not in plan
+
+
+def test_a_network_that_was_never_mirrored_is_not_answered_so() -> None:
+    _, own, plan = small([16, 16])
+    own["space"]["augment"] = {"flips": []}
+    for plug in (UNET, UNET2015):
+        with pytest.raises(TaskError, match="trained without mirroring"):
+            plug.mirrored(own, plan)
+
+
+@pytest.mark.parametrize(
+    ("budget", "patch", "residual", "why"),
+    [
+        (Budget(seconds=600), [128, 128, 128], False, "not two hours"),
+        (Budget(seconds=7199), [256, 256], False, "not two hours"),
+        (Budget(epochs=1000), [64, 64, 64], False, "1000 epochs is not two hours"),
+        (Budget(seconds=7200), [64, 64, 64], True, "bears its depth"),
+        (Budget(seconds=36_000), [256, 256], True, "bears its depth"),
+        (Budget(seconds=7200), [16, 16, 16], False, "gives 3 stages"),
+    ],
+)  # fmt: skip
+def test_a_residual_encoder_where_budget_and_patch_bear_it(
+    budget: Budget, patch: list[int], residual: bool, why: str
+) -> None:
+    plan, reasons = UNET.plan(task(), frames(patch), budget)
+    assert plan["residual"] is residual
+    assert why in reasons["network.residual"]
+    if residual:
+        assert plan["blocks"] == [1, 3, 4, 6, 6, 6, 6][: len(plan["widths"])]
+
+
+def test_the_plan_of_a_short_budget() -> None:
+    """What the measured figures were reached with."""
+    plan, _ = UNET.plan(task(), frames([40, 56, 40]), Budget(seconds=300))
+    assert plan == {
+        "widths": [16, 32, 64, 128], "strides": [[1, 1, 1], [2, 2, 2], [2, 2, 2], [2, 2, 2]],
+        "kernels": [[3, 3, 3]] * 4, "residual": False, "blocks": [1, 2, 2, 2], "supervised": 2, "batch": 2,
+        "learning_rate": 5e-3, "weight_decay": 1e-2, "optimizer": "adamw", "overlap": 0.25,
+    }  # fmt: skip
+
+
+def test_a_residual_encoder_can_be_asked_for() -> None:
+    plan, reasons = UNET_RESIDUAL.plan(task(), frames([32, 32]), Budget(seconds=60))
+    plain, _ = UNET.plan(task(), frames([32, 32]), Budget(seconds=60))
+    assert plan == plain | {"residual": True}
+    assert "asked for" in reasons["network.residual"]
+    assert not UNET_RESIDUAL.default
+    assert UNET.default
+    assert registry.choose_network(task(), None)[0] == "unet"
+
+
+def test_the_residual_encoder_has_the_blocks_of_its_plan() -> None:
+    """A stem and a block in the first stage, then as many as planned; one convolution a stage of the decoder."""
+    net, _, plan = small([64, 64], residual=True, blocks=[1, 3, 4, 6, 6])
+    kinds = [[type(one).__name__ for one in stage] for stage in net.down]
+    assert kinds == [["_ConvNorm", "_Residual"], *(["_Residual"] * count for count in (3, 4, 6, 6))]
+    assert [len(join) for join in net.join] == [1] * 4
+    assert len(plan["widths"]) == 5

@@ -39,6 +39,15 @@ def test_scores_stand_beside_the_baselines(content: Content) -> None:
     assert "| site=A | 21 | 0.893 (0.872 to 0.914) | 1.100 |" in scores
 
 
+def test_out_of_fold_scores_stand_below_the_test_scores(content: Content, metrics: dict) -> None:
+    assert "Cross-validated" not in card(content)
+    own = {"scores": {"dice": {"value": 0.777, "low": 0.766, "high": 0.788}}}
+    metrics["cross_validated"] = {"cases": 208, "folds": 5, "targets": {"label": own}}
+    below = card(content).partition("### Cross-validated")[2]
+    assert "208 cases of train and valid, each answered by the one of 5 networks" in below
+    assert "| dice | 0.777 (0.766 to 0.788) |" in below
+
+
 def test_a_model_that_loses_carries_a_warning(content: Content, metrics: dict) -> None:
     metrics["targets"]["label"]["scores"]["dice"]["value"] = 0.1
     assert "Warning: a simple method is at least as good on label" in section(card(content), "Limits and warnings")

@@ -117,3 +117,16 @@ def test_curves_are_sound_and_follow_the_ink_of_the_page() -> None:
 )  # fmt: skip
 def test_numbers_as_printed(value: float | None, text: str) -> None:
     assert number(value) == text
+
+
+def test_each_fold_has_its_own_line() -> None:
+    history = [
+        {"fold": fold, "seconds": 10.0 * at, "losses": {"label": 1.0 / at}, "score": 0.1 * at + 0.01 * fold}
+        for fold in (0, 1)
+        for at in (1, 2, 3)
+    ]
+    losses, scores = curves(history, "dice")
+    assert "label, fold 0 from 1.000 to 0.333; label, fold 1 from 1.000 to 0.333" in losses.alt
+    assert "fold 0 from 0.100 to 0.300" in scores.alt
+    assert "fold 1 from 0.110 to 0.310" in scores.alt
+    assert "dice, fold 1" in scores.svg

@@ -98,6 +98,19 @@ def test_the_main_score_leads_and_stands_beside_the_best_baseline(written: Calla
     assert text.index("dice 0.881 (0.871") < text.index("hd95")
 
 
+def test_out_of_fold_scores_have_their_own_table(written: Callable, content: Content, metrics: dict) -> None:
+    assert "Cross-validated" not in written(content)
+    own = {
+        "scores": {"dice": estimate(0.777, 0.766, 0.788)},
+        "baselines": [{"name": "disc", "scores": {"dice": estimate(0.333)}}],
+    }
+    metrics["cross_validated"] = {"cases": 208, "folds": 5, "targets": {"label": own}}
+    text = Reader(written(content)).text
+    assert "208 cases of train and valid, each answered by the one of 5 networks that has not seen it" in text
+    table = text[text.index("Cross-validated") : text.index("Pictures")]
+    assert "score this model disc dice 0.777 (0.766 to 0.788) 0.333" in table
+
+
 def test_the_worst_class_and_subgroup_are_named(written: Callable, content: Content) -> None:
     text = Reader(written(content)).text
     assert "The worst class: posterior" in text

@@ -21,13 +21,14 @@ def evaluate(
         str, typer.Option("--part", help="Which of the model's own cases: train, valid, calib or test.")
     ] = "test",
     device: options.Device = "auto",
+    mirror: options.Mirror = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print metrics.json's content instead of tables.")] = False,
 ) -> None:
     """Score a model with intervals, per class and subgroup, beside the simple methods on the same cases."""
     from galenic import verbs
 
     with Bars() as bars:
-        metrics = verbs.evaluate(folder, table, part=part, device=device, progress=bars)
+        metrics = verbs.evaluate(folder, table, part=part, device=device, mirror=mirror, progress=bars)
     if as_json:
         typer.echo(json.dumps(metrics, indent=1, allow_nan=False))
     else:

@@ -31,4 +31,5 @@ Seed = Annotated[
     int | None, typer.Option("--seed", min=0, help="Fixes all that is left to chance; 0, or the seed of --plan.")
 ]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
+Mirror = Annotated[bool, typer.Option("--mirror", help="Average over mirror images: better at times, and slower.")]
 Exact = Annotated[bool, typer.Option("--exact", help="Compute in 32-bit floats throughout: slower.")]

@@ -24,14 +24,18 @@ def predict(
     form: Annotated[
         str, typer.Option("--format", help="A file format of the target, or auto: the input's own.")
     ] = "auto",
+    *,
     device: options.Device = "auto",
     exact: options.Exact = False,
+    mirror: options.Mirror = False,
 ) -> None:
     """Answer each input; one that can't be judged is refused with its reason, and the others go on."""
     from galenic import verbs
 
     with Bars() as bars:
-        written = verbs.predict(folder, inputs, out, form=form, device=device, exact=exact, progress=bars)
+        written = verbs.predict(
+            folder, inputs, out, form=form, device=device, exact=exact, mirror=mirror, progress=bars
+        )
     _print_answered([case for case in written if case.refused is None])
     refused = [case for case in written if case.refused is not None]
     if refused:

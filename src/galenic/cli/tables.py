@@ -11,7 +11,7 @@ from rich.text import Text
 
 from galenic.cli.plain import printable
 from galenic.report.content import Content
-from galenic.report.reading import Estimate, Reading, Row, number, readings
+from galenic.report.reading import Estimate, Reading, Row, number, readings, validated, validation_in_words
 
 if TYPE_CHECKING:
     from galenic.core.contract import Answer
@@ -27,6 +27,11 @@ def print_metrics(metrics: dict[str, Any], page: Console) -> None:
     page.print(_text(f"\n{head}{f', {cases} cases' if cases is not None else ''}", "bold"))
     for reading in readings(content):
         _print_reading(reading, page)
+    held = validated(content)
+    if held:
+        page.print(_text(f"cross-validated: {validation_in_words(content)}", "bold"))
+    for reading in held:
+        page.print(methods_table(reading))
     for warning in content.warnings:
         page.print(_text(f"warning: {warning}", "bold red"))
 

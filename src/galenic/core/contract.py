@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -251,11 +251,35 @@ class NetworkPlug(Protocol):
     def build(self, task: Task, frames: Mapping[str, Settings], settings: Settings) -> Network: ...
 
     def infer(self, run: Runner, prepared: Prepared, frames: Mapping[str, Settings], settings: Settings) -> Outputs:
-        """One case through `run`, by its strategy: whole, tiled or step."""
+        """One case through `run`, by its strategy: whole, tiled or step.
+
+        Arrays of floats, or what the target's `answer`, `quick` and `agree` understand besides: of a large volume its
+        labels, so that the probabilities are never held. A plug that gives such has `infer_mean`.
+        """
         ...
 
     def shapes(self, frames: Mapping[str, Settings], settings: Settings) -> list[tuple[int, ...]]:
         """Shape of each input array of `run` with batch 1: what an exported runtime is compiled for."""
+        ...
+
+
+@runtime_checkable
+class Means(Protocol):
+    """What a NetworkPlug may have besides: an ensemble's mean without any member's whole output."""
+
+    def infer_mean(
+        self, runs: Sequence[Runner], prepared: Prepared, frames: Mapping[str, Settings], settings: Settings
+    ) -> Outputs:
+        """As `infer`, the mean over `runs`."""
+        ...
+
+
+@runtime_checkable
+class Mirrors(Protocol):
+    """What a NetworkPlug may have besides: an answer that is averaged over mirror images of the input."""
+
+    def mirrored(self, frames: Mapping[str, Settings], settings: Settings) -> Settings:
+        """The settings by which `infer` averages over the flips that training drew; TaskError where it drew none."""
         ...
 
 

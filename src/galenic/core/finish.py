@@ -12,9 +12,10 @@ from typing import Any
 
 import pandas as pd
 
-from galenic.core import bundle, registry, runtime
+from galenic.core import bundle, crossfit, registry, runtime
 from galenic.core.cases import Cases
-from galenic.core.contract import Answer, Field, Judged, Learner, Outputs, Part, Prepared, Settings, Values
+from galenic.core.contract import Answer, Field, Judged, Learner, Outputs, Part, Prepared, Values
+from galenic.core.crossfit import Apart, Evidence
 from galenic.core.errors import GalenicError
 from galenic.core.evaluate import measure, paired, plain, subgroups
 from galenic.core.files import write_json, write_text
@@ -96,15 +97,23 @@ def finish(work: Work, progress: Progress) -> Model:
             settings=plan.network.settings, folder=folder, exact=work.job.exact, device=device,
         )  # fmt: skip
     model = _open(work, plan, networks, device)
-    model.fitted.update(_fit_answers(work, model, progress))
+    held = crossfit.out_of_fold(work, model)
+    evidence = crossfit.gather(work, model, held, progress)
+    model.fitted.update(crossfit.fit(work, evidence))
     write_json(out / "fitted.json", model.fitted)
-    _fit_baselines(work, plan, progress)
+    learnt = work.split.rows("train") + (valid if held else [])
+    for learner in _fit_baselines(work, plan, learnt, progress):
+        learner.save(out / "learners" / learner.name)
     scored = score(model, work.cases, work.ready, work.split.rows("test"), progress, "scoring the test part")
     notes = [*task.notes, *work.split.warnings, *work.job.warnings]
-    notes += [text for key, text in plan.reasons.items() if key.startswith("warning") or key == "clock"]
+    notes += [text for key, text in plan.reasons.items() if key.startswith(("warning", "clock"))]
     metrics = to_metrics(
         task, scored, part="test", seconds={"train": seconds, "evaluate": scored.seconds}, warnings=notes
     )
+    if held:
+        apart = _cross_validate(work, plan, held, evidence, progress)
+        metrics["cross_validated"] = cross_validated(task, apart, plan.folds)
+        keep_rows(out / bundle.PRIVATE / "out_of_fold.jsonl", apart)
     write_json(out / "metrics.json", metrics)
     keep_rows(out / bundle.PRIVATE / "test.jsonl", scored)
     provenance = {
@@ -126,45 +135,52 @@ def _open(work: Work, plan: Plan, networks: Sequence[Any], device: str) -> Model
     return Model(work.job.out, work.task, plan, {}, runners, work.frames)
 
 
-def _fit_answers(work: Work, model: Model, progress: Progress) -> dict[str, Settings]:
-    """Calibration on the calib part, and the clean-ups that helped on the valid part."""
-    fitted: dict[str, Settings] = {}
-    for one in work.task.targets:
-        kind = registry.target(one)
-        rows = work.split.rows("calib")
-        own: Settings = {}
-        if kind.calibrates and rows:
-            progress.stage("calibrating", len(rows), "cases")
-            outputs = [model.infer(work.ready[row])[one.name] for row in rows]
-            truths = [work.cases.values(row, [one.name])[one.name] for row in rows]
-            own = kind.calibrate(outputs, truths, one, work.settings[kind.frame])
-        valid = work.split.rows("valid")[:40]
-        given = [model.answer(work.ready[row])[one.name] for row in valid]
-        truths = [work.cases.values(row, [one.name])[one.name] for row in valid]
-        fitted[one.name] = own | kind.choose(given, truths, one)
-    return fitted
-
-
-def _fit_baselines(work: Work, plan: Plan, progress: Progress) -> None:
-    rows = work.split.rows("train")
+def _fit_baselines(work: Work, plan: Plan, rows: Sequence[int], progress: Progress) -> list[Learner]:
+    """The simple methods, fitted on the rows that a network learns from."""
     part = Part(
         [work.cases.ids[row] for row in rows], Lazy(work.ready, rows),  # type: ignore[arg-type]
         Truths(work.cases, rows, [one.name for one in work.task.targets]),  # type: ignore[arg-type]
     )  # fmt: skip
     names = baseline_names(work.task)
     progress.stage("fitting the simple methods", len(names), "learners")
-    for done, name in enumerate(names, start=1):
+    fitted: list[Learner] = []
+    for name in names:
         learner = registry.learner(name)()
         learner.fit(part, work.task, plan.frames, plan.seed)
-        learner.save(work.job.out / "learners" / name)
-        progress.advance(done, name)
+        fitted.append(learner)
+        progress.advance(len(fitted), name)
+    return fitted
 
 
-def score(model: Model, cases: Cases, ready: Ready, rows: Sequence[int], progress: Progress, title: str) -> Scored:
-    """Judge every row by the model and by its baselines."""
+def _cross_validate(work: Work, plan: Plan, held: Sequence[Apart], evidence: Evidence, progress: Progress) -> Scored:
+    """Every case of train and valid judged by the member that has not seen it, beside simple methods that haven't."""
+    found = []
+    for one in held:
+        one.model.fitted.update(crossfit.fit(work, evidence, without=one.fold))
+        baselines = _fit_baselines(work, plan, one.learnt, progress)
+        title = f"scoring what network {one.fold} has not seen"
+        found.append(score(one.model, work.cases, work.ready, one.rows, progress, title, baselines=baselines))
+    rows = [row for one in held for row in one.rows]
+    judged: dict[str, dict[str, list[Judged | None]]] = {
+        target: {name: [case for own in found for case in own.judged[target][name]] for name in by}
+        for target, by in found[0].judged.items()
+    }
+    patients = work.cases.patients()
+    return Scored(
+        [work.cases.ids[row] for row in rows], [patients[row] for row in rows], _labels(work.cases, rows, work.task),
+        judged, sum(own.seconds for own in found),
+    )  # fmt: skip
+
+
+def score(
+    model: Model, cases: Cases, ready: Ready, rows: Sequence[int], progress: Progress, title: str, *,
+    baselines: Sequence[Learner] | None = None,
+) -> Scored:  # fmt: skip
+    """Judge every row by the model and by its baselines, which are those kept in its folder unless given."""
     began = time.monotonic()
     task = model.task
-    baselines = load_baselines(model.folder, task, model.plan.frames)
+    if baselines is None:
+        baselines = load_baselines(model.folder, task, model.plan.frames)
     judged: dict[str, dict[str, list[Judged | None]]] = {one.name: {"model": []} for one in task.targets}
     for one in task.targets:
         judged[one.name] |= {learner.name: [] for learner in baselines}
@@ -245,6 +261,12 @@ def to_metrics(
         "seconds": {name: round(value, 1) for name, value in seconds.items()},
         "warnings": list(warnings), "targets": targets,
     }  # fmt: skip
+
+
+def cross_validated(task: Task, scored: Scored, folds: int) -> dict[str, Any]:
+    """What metrics.json says of the cases of train and valid, each judged by the network that has not seen it."""
+    found = to_metrics(task, scored, part="out of fold", seconds={}, warnings=[])
+    return {"cases": found["cases"], "folds": folds, "targets": found["targets"]}
 
 
 def _gap(one: Field, ours: Sequence[Judged], theirs: Sequence[Judged], groups: Sequence[str]) -> dict[str, Any]:

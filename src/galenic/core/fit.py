@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -13,24 +14,21 @@ import torch
 
 from galenic.core import bundle, ranks, registry
 from galenic.core.cases import Cases, open_cases
-from galenic.core.contract import Budget, NetworkPlug, Runner, Settings
-from galenic.core.errors import BudgetError, PlanError, TableError
+from galenic.core.contract import NetworkPlug, Runner, Settings
+from galenic.core.decide import make_plan, quick_cases
+from galenic.core.errors import PlanError, TableError
 from galenic.core.evaluate import quick
-from galenic.core.files import read_json, write_json
+from galenic.core.files import read_json, write_json, write_text
 from galenic.core.frames import Frames
 from galenic.core.network import Network
-from galenic.core.plan import Network as NetworkPlan
-from galenic.core.plan import Plan, Training, load_plan, parse_budget
-from galenic.core.probe import pick_device, probe
+from galenic.core.plan import Plan, load_plan, parse_budget
+from galenic.core.probe import pick_device
 from galenic.core.progress import Progress, Silent
 from galenic.core.ready import Ready, summarise
 from galenic.core.runtimes.torch import Torch
 from galenic.core.split import Split, divide, folds
 from galenic.core.task import Task
 from galenic.core.train import Feed, Trainer, weights_of
-
-EVALUATIONS = 12  # over a training
-FEW_STEPS, FEW_EPOCHS = 200, 2.0
 
 
 @dataclass(frozen=True)
@@ -103,11 +101,12 @@ def open_job(job: Job, progress: Progress, began: float | None = None, *, cache:
     began = time.monotonic() if began is None else began
     task = registry.checked(job.task)
     cases = open_cases(job.table, job.root, task)
-    calib = any(registry.target(target).calibrates for target in task.targets)
     obeyed = _obeyed_plan(job)
     known = obeyed or _plan_of(job.start_from)
     job = _settled(job, obeyed)
     groups = _groups(cases, task)
+    # with folds every case of train and valid is answered unseen, so that none has to be put aside to calibrate on
+    calib = not job.folds and any(registry.target(target).calibrates for target in task.targets)
     split = divide(cases, task, seed=job.seed or 0, calib=calib, file=job.split, groups=groups)
     split = replace(split, origin=_origin_before(job) or split.origin)
     frames = Frames(task)
@@ -122,7 +121,8 @@ def open_job(job: Job, progress: Progress, began: float | None = None, *, cache:
         summary = summarise(frames, cases, split.rows("train"), progress)
         settings, reasons = frames.settle(summary, budget)
         network_settings, own = plug.plan(task, settings, budget)
-        reasons |= own | {"network": f"{name}: {why}"}
+        reasons |= {key if "." in key or key.startswith("warning") else f"network.{key}": own[key] for key in own}
+        reasons["network"] = f"{name}: {why}"
     ready = Ready(frames, cases, settings, job.out / bundle.PRIVATE / "cache" if cache else None)
     return Work(job, task, cases, split, frames, settings, ready, plug, network_settings, reasons, name, began)
 
@@ -158,6 +158,13 @@ def _settled(job: Job, obeyed: Plan | None) -> Job:
     """The job with its seed; a resumed one with the parts it began with, or it would learn from its test cases."""
     if obeyed is None:
         return replace(job, seed=job.seed or 0)
+    if job.folds not in (0, obeyed.folds):
+        raise PlanError(
+            f"--folds {job.folds} with a plan of {obeyed.folds} folds",
+            allowed=f"the plan's {obeyed.folds}",
+            todo="leave --folds out; for other folds leave --plan (or --resume) out",
+        )
+    job = replace(job, folds=obeyed.folds)
     if not job.resume:
         return replace(job, seed=obeyed.seed if job.seed is None else job.seed)
     begun = job.out / bundle.PRIVATE / "split.csv"
@@ -172,7 +179,7 @@ def _origin_before(job: Job) -> str:
 
 def _of_one_run(reason: str) -> bool:
     """True for what a plan says of the run it was made for, which another run must not repeat."""
-    return reason.startswith("training.") or reason in ("clock", "warning: budget")
+    return reason.startswith(("training.", "clock")) or reason == "warning: budget"
 
 
 def _same_fields(plan: Plan, task: Task, network: str) -> None:
@@ -194,63 +201,6 @@ def _same_fields(plan: Plan, task: Task, network: str) -> None:
         )
 
 
-def make_plan(work: Work, device: torch.device, progress: Progress, probed: Sequence[int] | None = None) -> Plan:
-    """Probe a few training steps on this device and turn the budget into a plan."""
-    job, settings = work.job, work.network_settings
-    budget = parse_budget(job.budget)
-    rows = work.split.rows("train")
-    feed = Feed(work.ready, work.taught(probed or rows), work.seed, settings["batch"])
-    progress.stage("probing this device")
-    most = 60.0 if budget.seconds is None else 0.04 * budget.seconds
-    found = probe(work.build, feed, device, exact=job.exact, most=most)
-    steps = _steps(
-        budget, found.seconds_per_step, len(rows), settings["batch"], time.monotonic() - work.began, job.folds
-    )
-    reasons = work.reasons | {
-        "training.precision": f"seconds a step here: {found.tried}",
-        "training.steps": f"{budget.text} at {found.seconds_per_step:.3f} s a step, the set-up subtracted",
-        "training.ema": "scores and weights are those of a moving average over the last twenty-fifth of the steps",
-    }
-    epochs = steps * settings["batch"] / len(rows)
-    if steps < FEW_STEPS or epochs < FEW_EPOCHS:
-        reasons["warning: budget"] = (
-            f"the budget {job.budget} gives {steps} steps ({epochs:.1f} epochs): too small to learn well"
-        )
-    scored = min(
-        _quick_cases(work.task), len(work.split.rows("valid"))
-    )  # a score costs about half a step's time a case
-    training = Training(
-        batch=settings["batch"], learning_rate=settings["learning_rate"], weight_decay=settings["weight_decay"],
-        optimizer=settings["optimizer"], precision=found.precision, layout=found.layout, schedule=[(0, steps)],
-        evaluate_every=max(math.ceil(steps / EVALUATIONS), min(math.ceil(5 * scored / settings["batch"]), 100)),
-        warmup=max(1, min(100, steps // 20)),
-        ema=min(0.999, max(0.9, 1 - 25 / steps)), seconds_per_step=round(found.seconds_per_step, 5),
-        threads=torch.get_num_threads(),
-    )  # fmt: skip
-    if job.start_from is not None:
-        training.learning_rate *= 0.3
-        reasons["training.learning_rate"] = "fine-tuning: three tenths of the rate for training from scratch"
-    return Plan(
-        task=work.task.name, seed=work.seed, budget=job.budget, frames=work.settings,
-        network=NetworkPlan(name=work.name, settings=settings), training=training, reasons=reasons, folds=job.folds,
-    )  # fmt: skip
-
-
-def _steps(budget: Budget, per_step: float, cases: int, batch: int, spent: float, members: int) -> int:
-    if budget.steps is not None:
-        return budget.steps
-    if budget.epochs is not None:
-        return max(1, round(budget.epochs * cases / batch))
-    assert budget.seconds is not None
-    left = (budget.seconds - spent) / max(members, 1)
-    if left <= 2 * per_step:
-        raise BudgetError(
-            f"the budget of {budget.text} is used up before training starts ({spent:.0f} s of set-up)",
-            todo="give a longer budget",
-        )
-    return max(2, int(0.93 * left / per_step))  # the rest is for the scores on the way
-
-
 def train_job(job: Job, progress: Progress | None = None, began: float | None = None) -> Work:
     """Train, and leave task.toml, plan.json, weights, history and private/split.csv in the folder."""
     progress = progress or Silent()
@@ -262,24 +212,50 @@ def train_job(job: Job, progress: Progress | None = None, began: float | None = 
     if plan is None:
         plan = ranks.agree(make_plan(work, device, progress))
     else:
-        kept = {key: text for key, text in plan.reasons.items() if key not in ("clock", "training.best")}
+        of_that_run = () if job.resume else ("clock", "training.best")
+        kept = {key: text for key, text in plan.reasons.items() if not key.startswith(of_that_run)}
         plan = plan.model_copy(update={"seed": work.seed, "reasons": kept})
     if ranks.first():
         _write_inputs(work, plan)
     adapt = parse_budget(plan.budget).seconds is not None and job.plan is None
-    members = (
-        folds(work.split.parts, _groups(work.cases, work.task), plan.folds, plan.seed)
-        if plan.folds
-        else [work.split.parts]
-    )
-    for number, parts in enumerate(members):
-        _train_member(work, plan, parts, number, device=device, adapt=adapt, progress=progress)
+    spent = _spent(job, plan.folds)
+    for number, parts in enumerate(fold_parts(work, plan)):
+        _train_member(work, plan, parts, number, device=device, adapt=adapt, spent=spent, progress=progress)
+    if plan.folds and ranks.first():
+        _join_histories(job.out, plan.folds)
     return work
 
 
-def _quick_cases(task: Task) -> int:
-    """How many validation cases are scored each time."""
-    return min(registry.target(one).quick_cases for one in task.targets)
+def fold_parts(work: Work, plan: Plan) -> list[list[str]]:
+    """The part of each row, once for each network that is trained: of one fold after the other, or as they are."""
+    if not plan.folds:
+        return [work.split.parts]
+    return folds(work.split.parts, _groups(work.cases, work.task), plan.folds, plan.seed)
+
+
+def _spent(job: Job, members: int) -> float:
+    """Seconds of the budget that went into the members which the run that is resumed has finished."""
+    if not job.resume:
+        return 0.0
+    done = [at for at in range(members) if (job.out / weights_name(at, members)).is_file()]
+    lines = [_history(job.out, at)[-1:] for at in done]
+    return sum(float(json.loads(last)["seconds"]) for own in lines for last in own)
+
+
+def _history(out: Path, number: int) -> list[str]:
+    path = _folder(out, number) / "history.jsonl"
+    return path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+
+
+def _folder(out: Path, number: int) -> Path:
+    """Where a fold's history and checkpoint lie."""
+    return out / bundle.PRIVATE / f"fold{number}"
+
+
+def _join_histories(out: Path, members: int) -> None:
+    """history.jsonl of all members, one after the other: each line says its fold."""
+    lines = [json.dumps({"fold": at, **json.loads(line)}) for at in range(members) for line in _history(out, at)]
+    write_text(out / "history.jsonl", "".join(f"{line}\n" for line in lines))
 
 
 def weights_name(number: int, members: int) -> str:
@@ -287,16 +263,17 @@ def weights_name(number: int, members: int) -> str:
 
 
 def _train_member(
-    work: Work, plan: Plan, parts: Sequence[str], number: int, *, device: torch.device, adapt: bool, progress: Progress
-) -> None:
+    work: Work, plan: Plan, parts: Sequence[str], number: int, *,
+    device: torch.device, adapt: bool, progress: Progress, spent: float = 0.0,
+) -> None:  # fmt: skip
     job, members = work.job, max(plan.folds, 1)
     path = job.out / weights_name(number, members)
-    folder = job.out if members == 1 else job.out / bundle.PRIVATE / f"fold{number}"
+    folder = _folder(job.out, number) if plan.folds else job.out
     if path.is_file() and job.resume:
         (folder / "checkpoint.safetensors").unlink(missing_ok=True)
         return
     train, valid = (work.taught([row for row, own in enumerate(parts) if own == part]) for part in ("train", "valid"))
-    valid = valid[: _quick_cases(work.task)]
+    valid = valid[: quick_cases(work.task)]
     folder.mkdir(parents=True, exist_ok=True)
     network = work.build()
     if job.start_from is not None:
@@ -313,18 +290,20 @@ def _train_member(
     until = None
     if adapt:
         seconds = parse_budget(plan.budget).seconds or 0.0
-        spent = trainer.seconds if job.resume else 0.0
-        left = (work.began + seconds - time.monotonic()) / (members - number)
-        until = time.monotonic() + max(left - spent, 1.0)
+        own = trainer.seconds if job.resume else 0.0
+        left = (work.began + seconds - spent - time.monotonic()) / (members - number)
+        until = time.monotonic() + max(left - own, 1.0)
     stopped = trainer.run(progress, until=until, adapt=adapt)
     if ranks.first():
         if members == 1:
             plan.training.schedule = training.schedule
+        of = f" of fold {number}" if plan.folds else ""
         if stopped:
-            plan.reasons["clock"] = (
-                f"the clock ended training at step {trainer.step} of {training.schedule[-2][1]}, within {plan.budget}"
+            planned = training.schedule[-2][1]
+            plan.reasons[f"clock{of}"] = (
+                f"the clock ended training{of} at step {trainer.step} of {planned}, within {plan.budget}"
             )
-        plan.reasons["training.best"] = f"step {trainer.best_step} of {trainer.step}, by the validation score"
+        plan.reasons[f"training.best{of}"] = f"step {trainer.best_step} of {trainer.step}, by the validation score"
         plan.save(job.out / "plan.json")
         bundle.save_weights(path, weights_of(trainer.finish()))  # last: where they are, nothing is left to be trained
         trainer.clear()
@@ -366,7 +345,7 @@ def _write_inputs(work: Work, plan: Plan) -> None:
         out / bundle.PRIVATE / "run.json",
         {
             "task": work.task.name, "budget": work.job.budget, "network": work.job.network, "seed": plan.seed,
-            "device": work.job.device, "folds": work.job.folds, "exact": work.job.exact,
+            "device": work.job.device, "folds": plan.folds, "exact": work.job.exact,
             "split": work.split.origin, "warnings": work.split.warnings,
         },
     )  # fmt: skip

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from galenic.core import bundle, registry, runtime
-from galenic.core.contract import Answer, Learner, Outputs, Prepared, Runner, Settings, Values
-from galenic.core.errors import ModelFolderError, Refused
+from galenic.core.contract import Answer, Learner, Means, Mirrors, Outputs, Prepared, Runner, Settings, Values
+from galenic.core.errors import ModelFolderError, Refused, TaskError
 from galenic.core.fit import weights_name
 from galenic.core.frames import Frames
 from galenic.core.network import Network
@@ -23,7 +23,10 @@ from galenic.core.task import Task, load_task
 
 @dataclass
 class Model:
-    """What a folder of `galenic train` holds, ready to answer."""
+    """What a folder of `galenic train` holds, ready to answer.
+
+    mirrored: the network's settings by which it answers over mirror images; None answers as the plan says.
+    """
 
     folder: Path
     task: Task
@@ -32,6 +35,7 @@ class Model:
     runners: list[Runner]
     frames: Frames
     notes: list[str] = field(default_factory=list)
+    mirrored: Settings | None = None
 
     @property
     def metrics(self) -> dict[str, Any]:
@@ -46,7 +50,10 @@ class Model:
     def infer(self, prepared: Prepared) -> Outputs:
         """Raw outputs; the mean over the members of an ensemble."""
         plug = registry.network(self.plan.network.name)
-        found = [plug.infer(run, prepared, self.plan.frames, self.plan.network.settings) for run in self.runners]
+        settings = self.mirrored or self.plan.network.settings
+        if len(self.runners) > 1 and isinstance(plug, Means):
+            return plug.infer_mean(self.runners, prepared, self.plan.frames, settings)
+        found = [plug.infer(run, prepared, self.plan.frames, settings) for run in self.runners]
         if len(found) == 1:
             return found[0]
         return {name: np.mean([own[name] for own in found], axis=0) for name in found[0]}
@@ -97,11 +104,15 @@ def runtime_folder(folder: Path, number: int, members: int) -> Path:
     return folder / "runtime" if members <= 1 else folder / "runtime" / f"fold{number}"
 
 
-def load_model(folder: Path, *, device: str = "auto", exact: bool = False) -> Model:
-    """Verify the folder's digests and open its network in the runtime that was picked for it."""
+def load_model(folder: Path, *, device: str = "auto", exact: bool = False, mirror: bool = False) -> Model:
+    """Verify the folder's digests and open its network in the runtime that was picked for it.
+
+    mirror: answers are averaged over mirror images; TaskError where the network can't.
+    """
     bundle.verify(folder)
     task, plan = registry.checked(load_task(folder / "task.toml")), load_plan(folder / "plan.json")
     fitted = _read_fitted(folder)
+    mirrored = _mirrored(plan) if mirror else None
     networks = load_networks(folder, task, plan)
     where = str(pick_device(device))
     plug = registry.network(plan.network.name)
@@ -115,7 +126,18 @@ def load_model(folder: Path, *, device: str = "auto", exact: bool = False) -> Mo
         runners.append(opened)
         if opened.note:
             notes.append(opened.note)
-    return Model(folder, task, plan, fitted, runners, Frames(task), notes)
+    return Model(folder, task, plan, fitted, runners, Frames(task), notes, mirrored)
+
+
+def _mirrored(plan: Plan) -> Settings:
+    plug = registry.network(plan.network.name)
+    if not isinstance(plug, Mirrors):
+        raise TaskError(
+            f"mirrored answers of the network {plan.network.name}",
+            allowed="a network that can average over mirror images, such as unet",
+            todo="leave --mirror out",
+        )
+    return plug.mirrored(plan.frames, plan.network.settings)
 
 
 def _read_fitted(folder: Path) -> dict[str, Settings]:

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from galenic.core.contract import Answer, Field, Prepared, Settings
 from galenic.core.errors import PlanError
-from galenic.images.frame import to_original
 from galenic.images.measure import keep_largest
-from galenic.images.prepare import geometry_of, resample
+from galenic.images.prepare import geometry_of, resample, turn_back
+from galenic.images.strongest import Strongest
 from galenic.values import Mask
 
 Array = NDArray[Any]
@@ -21,16 +21,14 @@ Array = NDArray[Any]
 def to_answer(output: Any, prepared: Prepared, field: Field, fitted: Settings) -> Answer:
     """The mask on the input's grid, in the user's values; or the refusal that the preparation wrote down.
 
-    output: [K, *space] probabilities on the prepared grid, background first, summing to 1 over K.
+    output: [K, *space] probabilities on the prepared grid, background first, summing to 1 over K; or a Strongest.
     """
     if prepared.facts.get("refused"):
         return Answer(None, refused=str(prepared.facts["refused"]))
     classes, values = field.options["classes"], field.options["values"]
-    output = np.asarray(output)
-    if len(output) != len(classes) + 1:
-        raise PlanError(
-            f"{len(output)} outputs for {field.name}", allowed=f"{len(classes) + 1}: background and each class"
-        )
+    count = output.classes if isinstance(output, Strongest) else len(output)
+    if count != len(classes) + 1:
+        raise PlanError(f"{count} outputs for {field.name}", allowed=f"{len(classes) + 1}: background and each class")
     labels = keep_largest(strongest(output, prepared.facts), fitted.get("largest", []))
     names = {value: classes[str(number)] for number, value in enumerate(values, start=1)}
     mask = Mask(_in_values(labels, values), geometry_of(prepared.facts), names)
@@ -39,12 +37,15 @@ def to_answer(output: Any, prepared: Prepared, field: Field, fitted: Settings) -
     return Answer(mask)
 
 
-def strongest(output: Array, facts: Mapping[str, Any]) -> Array:
+def strongest(output: Any, facts: Mapping[str, Any]) -> Array:
     """The strongest class of each voxel of the original grid, uint8; background outside the crop.
 
     Resampled one class at a time and within the crop, so that memory holds two such volumes of floats however many
     classes there are.
     """
+    if isinstance(output, Strongest):
+        return _placed(output.inner, facts)
+    output = np.asarray(output)
     inner = [high - low for low, high in facts["space"]["crop"]]
     if inner == list(output.shape[1:]):  # nothing is to be interpolated
         labels = np.argmax(output, 0)
@@ -52,7 +53,15 @@ def strongest(output: Array, facts: Mapping[str, Any]) -> Array:
         labels = resample(output[1:], inner)[0] > 0.5
     else:
         labels = _running_strongest(output, inner)
-    return to_original(labels, facts, order=0).astype(np.uint8)
+    return _placed(labels.astype(np.uint8), facts)
+
+
+def _placed(labels: Array, facts: Mapping[str, Any]) -> Array:
+    """Labels of the crop, axes as prepared, on the whole of the input's grid."""
+    space = facts["space"]
+    whole = np.zeros([space["shape"][axis] for axis in space["order"]], np.uint8)
+    whole[tuple(slice(low, high) for low, high in space["crop"])] = labels
+    return turn_back(whole, space["order"], space["flips"])
 
 
 def _running_strongest(output: Array, inner: list[int]) -> Array:

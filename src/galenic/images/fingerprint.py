@@ -141,7 +141,7 @@ def _quantile(counts: Mapping[str, int], q: float) -> float:
 def settle(summary: Summary, fields: Sequence[Field], budget: Budget) -> tuple[Settings, dict[str, str]]:
     """Spacing, crop, patch, normalisation and augmentation, each with its reason."""
     dims = summary["dims"]
-    reasons: dict[str, str] = {}
+    reasons = {"dims": f"all cases are {'volumes' if dims == 3 else 'pictures'}, so the network is {dims}D"}
     modality = _modality(summary, fields)
     spacing, shrink = _spacing(summary, budget, reasons)
     median = [_quantile(axis, 0.5) for axis in summary["shapes"]]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from galenic.core.contract import Answer, Definition, Field, Judged, Settings
 from galenic.core.errors import GeometryError
 from galenic.images.measure import Overlap, dice, largest_part, overlaps, surfaces
+from galenic.images.strongest import Strongest, labels_of
 from galenic.values import Mask
 
 Array = NDArray[Any]
@@ -136,11 +137,11 @@ def choose_largest(answers: Sequence[Answer], truths: Sequence[Mask], field: Fie
     return {"largest": kept} if kept else {}
 
 
-def quick_dice(outputs: Sequence[Array], truths: Sequence[Array]) -> float:
+def quick_dice(outputs: Sequence[Any], truths: Sequence[Array]) -> float:
     """Dice on the prepared grid as `scores` would mean it; 0 where no case shows any class. 255 is left out."""
     found: list[list[float | None]] = []
     for output, truth in zip(outputs, truths, strict=True):
-        count, labels = len(output), np.argmax(output, 0).astype(np.uint8)
+        count, labels = labels_of(output)
         known = truth != IGNORED
         if not known.all():
             labels, truth = labels[known], truth[known]
@@ -150,9 +151,14 @@ def quick_dice(outputs: Sequence[Array], truths: Sequence[Array]) -> float:
     return 0.0 if math.isnan(mean) else mean
 
 
-def agree(ours: Array, reference: Array) -> tuple[float, bool]:
-    """Lowest Dice over the foreground classes of two outputs [K, *space]; a class absent in both counts 1."""
-    count = len(reference)
-    pairs = overlaps(np.argmax(ours, 0).astype(np.uint8), np.argmax(reference, 0).astype(np.uint8), count)
+def agree(ours: Any, reference: Any) -> tuple[float, bool]:
+    """Lowest Dice over the foreground classes of two outputs ([K, *space] or Strongest); one absent in both counts 1.
+
+    Labels whose probabilities were not finite agree with none whose were.
+    """
+    if isinstance(ours, Strongest) and not ours.finite and getattr(reference, "finite", True):
+        return 0.0, False
+    count, true = labels_of(reference)
+    pairs = overlaps(labels_of(ours)[1], true, count)
     lowest = min((1.0 if pair.dice is None else pair.dice for pair in pairs[1:]), default=1.0)
     return lowest, lowest >= LEAST_DICE

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from galenic.report.content import NOT_A_DEVICE, SMOKE, Content, facts, in_words
-from galenic.report.reading import Reading, Row, number, readings
+from galenic.report.reading import Reading, Row, number, readings, validated, validation_in_words
 from galenic.report.repeat import commands
 
 _UNKNOWN = "not written down"
@@ -79,16 +79,23 @@ def _scores(content: Content) -> list[str]:
     where = f"On {metrics.get('cases', '?')} cases of the part “{_plain(metrics.get('part', 'test'))}”"
     if metrics.get("interval"):
         where += f"; intervals: {_plain(metrics['interval'])}"
-    return ["## Scores", f"{where}. Value (interval).", *(block for own in found for block in _target(own))]
+    blocks = ["## Scores", f"{where}. Value (interval).", *(block for own in found for block in _target(own))]
+    held = validated(content)
+    if held:
+        blocks += ["### Cross-validated", f"{_plain(validation_in_words(content))}.", *(_methods(own) for own in held)]
+    return blocks
+
+
+def _methods(reading: Reading) -> str:
+    return _table(
+        [f"{_plain(reading.target)}: score", *(_plain(row.name) for row in reading.methods)],
+        [[_plain(reading.label(own.name)), *(_cell(row, own.name) for row in reading.methods)]
+         for own in reading.scores],
+    )  # fmt: skip
 
 
 def _target(reading: Reading) -> list[str]:
-    columns = [own.name for own in reading.scores]
-    blocks = [f"### {_plain(reading.target)}", _plain(reading.verdict)]
-    blocks.append(_table(
-        ["score", *(_plain(row.name) for row in reading.methods)],
-        [[_plain(reading.label(name)), *(_cell(row, name) for row in reading.methods)] for name in columns],
-    ))  # fmt: skip
+    blocks = [f"### {_plain(reading.target)}", _plain(reading.verdict), _methods(reading)]
     for title, rows in (("class", reading.classes), ("subgroup", reading.subgroups)):
         if rows:
             own = reading.columns(rows)

@@ -37,34 +37,40 @@ class Curve:
 def curves(history: Sequence[dict[str, Any]], score: str, *, prefix: str = "") -> list[Curve]:
     """The curves that a history (lines of history.jsonl, oldest first) has points for; none for an empty one.
 
+    Of a cross-validation, whose lines name their fold, each fold has its own line in the drawing.
     score: the validation score's name. prefix: put before every id, so that several curves can share a page.
     Raises MissingExtra where matplotlib is not installed.
     """
     losses: dict[str, list[tuple[float, float]]] = {}
-    scored: list[tuple[float, float]] = []
+    scored: dict[str, list[tuple[float, float]]] = {}
+    label = score.replace("_", " ")
     for line in history:
         seconds = _finite(line.get("seconds"))
         if seconds is None:
             continue
+        of = f", fold {line['fold']}" if "fold" in line else ""
         for name, given in (line.get("losses") or {}).items():
             if (value := _finite(given)) is not None:
-                losses.setdefault(str(name), []).append((seconds, value))
+                losses.setdefault(f"{name}{of}", []).append((seconds, value))
         if (value := _finite(line.get("score"))) is not None:
-            scored.append((seconds, value))
+            scored.setdefault(f"{label}{of}", []).append((seconds, value))
     done = []
     if losses:
         spoken = "; ".join(f"{name} from {number(own[0][1])} to {number(own[-1][1])}" for name, own in losses.items())
         done.append(Curve("Losses", _draw(losses, "loss", f"{prefix}losses-"), f"Training losses over time: {spoken}"))
     if scored:
-        label = score.replace("_", " ")
-        values = [value for _, value in scored]
-        spoken = (
-            f"from {number(values[0])} to {number(values[-1])}, lowest {number(min(values))}, "
-            f"highest {number(max(values))}, evaluations: {len(values)}"
-        )
-        svg = _draw({label: scored}, label, f"{prefix}score-")
+        spoken = "; ".join(_spoken(name, [value for _, value in own], label) for name, own in scored.items())
+        svg = _draw(scored, label, f"{prefix}score-")
         done.append(Curve("Validation score", svg, f"Validation {label} over time: {spoken}"))
     return done
+
+
+def _spoken(name: str, values: Sequence[float], label: str) -> str:
+    fold = name.removeprefix(label).removeprefix(", ")
+    return (
+        f"{f'{fold} ' if fold else ''}from {number(values[0])} to {number(values[-1])}, lowest {number(min(values))}, "
+        f"highest {number(max(values))}, evaluations: {len(values)}"
+    )
 
 
 def _finite(value: Any) -> float | None:

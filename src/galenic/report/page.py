@@ -14,7 +14,7 @@ from galenic.core.files import write_text
 from galenic.report.content import NOT_A_DEVICE, SMOKE, Content, Picture, decisions, facts, in_words
 from galenic.report.curves import Curve, curves
 from galenic.report.forest import forest
-from galenic.report.reading import Reading, Row, number, readings
+from galenic.report.reading import Reading, Row, number, readings, validated, validation_in_words
 from galenic.report.repeat import commands
 
 __all__ = ["Content", "Picture", "write_report"]
@@ -48,6 +48,8 @@ class _Part:
     anchor: str
     content: Content
     targets: list[_Target]
+    validated: list[Reading]
+    validation: str
     curves: list[Curve]
     pictures: list[tuple[Picture, str]]  # with its data URI
     counts: list[tuple[str, dict[str, Any]]]
@@ -92,6 +94,8 @@ def _part(content: Content, anchor: str) -> _Part:
         anchor=anchor,
         content=content,
         targets=[_target(own) for own in readings(content)],
+        validated=validated(content),
+        validation=validation_in_words(content),
         curves=curves(content.history, main, prefix=f"{anchor}-"),
         pictures=[(picture, _uri(picture.svg)) for picture in content.pictures],
         counts=counts,

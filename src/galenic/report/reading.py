@@ -167,6 +167,21 @@ def readings(content: Content) -> list[Reading]:
     return [_read(name, targets[name], main.get("score") if name == main.get("target") else None) for name in order]
 
 
+def validated(content: Content) -> list[Reading]:
+    """Each target's out-of-fold scores, where the model was cross-validated."""
+    held = content.metrics.get("cross_validated")
+    return readings(replace(content, metrics={**content.metrics, **held})) if held else []
+
+
+def validation_in_words(content: Content) -> str:
+    """What was cross-validated: how many cases, by how many networks."""
+    held = content.metrics.get("cross_validated") or {}
+    return (
+        f"{held.get('cases', '?')} cases of train and valid, each answered by the one of {held.get('folds', '?')} "
+        "networks that has not seen it; the simple methods were fitted on the same cases as that network"
+    )
+
+
 def _read(name: str, own: dict[str, Any], main: str | None) -> Reading:
     scores = own.get("scores") or {}
     ours = Row("this model", {key: Estimate.of(entry) for key, entry in scores.items()}, ours=True)

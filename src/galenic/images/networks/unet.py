@@ -1,30 +1,42 @@
 """U-Net, planned from the data: plain or residual-encoder, 2D and 3D.
 
 Ronneberger, Fischer, Brox, MICCAI 2015; Çiçek et al., MICCAI 2016 (3D); the way depth, kernels and strides follow
-from patch and spacing, deep supervision and instance norm: Isensee et al., Nature Methods 18:203, 2021 (nnU-Net).
+from patch and spacing, deep supervision and instance norm: Isensee et al., Nature Methods 18:203, 2021 (nnU-Net). The
+residual encoder's blocks: nnU-Net's ResEnc presets, Isensee et al., nnU-Net Revisited, MICCAI 2024.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
 from galenic.core import registry
 from galenic.core.contract import Batch, Budget, Outputs, Prepared, Runner, Settings
-from galenic.core.errors import Refused
 from galenic.core.network import Features, Loss, Network
 from galenic.core.task import Task
-from galenic.images.prepare import CT_AIR_HU
-from galenic.images.tile import fit_tile, infer_tiled
+from galenic.images.dense import infer_mask, infer_mean, tile_of, with_mirror
+from galenic.images.tile import fit_tile
 
-Array = NDArray[Any]
+LONG = 7200.0  # seconds of a budget from which on a residual encoder is planned
+RESIDUAL_STAGES = 4  # at least, for a residual encoder that nobody asked for
+RESENC_BLOCKS = (1, 3, 4, 6, 6, 6, 6)  # a stage
+
+_REASONS = {
+    "network.kernels": "3 an axis; 1 along one more than twice as thick as the finest, until the others have caught up",
+    "network.supervised": "so many resolutions have a loss, half the weight a halving: the lower ones learn early",
+    "network.loss": "Dice + cross-entropy at each of them, as nnU-Net",
+    "network.batch": "small batches take more steps in the same time; instance norm does not mind",
+    "network.learning_rate": "AdamW with warm-up and cosine; high, as short budgets want, then averaged",
+    "network.weight_decay": "AdamW's usual 0.01 (Loshchilov and Hutter, ICLR 2019)",
+    "network.optimizer": "AdamW: it needs no long run, as nnU-Net's SGD with momentum 0.99 does",
+    "network.overlap": "half of nnU-Net's: fewer voxels are computed, and Gaussian weights hide the seams",
+}
 
 
 def stages(patch: list[int], spacing: list[float] | None, smallest: int = 4) -> tuple[list[list[int]], list[list[int]]]:
@@ -81,6 +93,18 @@ class _Residual(nn.Module):
         return functional.leaky_relu(self.second(self.first(x)) + self.short(x), 0.01)
 
 
+def _stage(wide_in: int, wide: int, kernel: list[int], stride: list[int], blocks: int, *, first: bool) -> nn.Sequential:
+    """A stage of the encoder: two convolutions, or so many residual blocks, which a convolution leads at full size."""
+    dims, still = len(kernel), [1] * len(kernel)
+    if not blocks:
+        return nn.Sequential(_ConvNorm(dims, wide_in, wide, kernel, stride), _ConvNorm(dims, wide, wide, kernel, still))
+    if first:
+        stage: list[nn.Module] = [_ConvNorm(dims, wide_in, wide, kernel, stride)]
+    else:
+        stage, blocks = [_Residual(dims, wide_in, wide, kernel, stride)], blocks - 1
+    return nn.Sequential(*stage, *(_Residual(dims, wide, wide, kernel, still) for _ in range(blocks)))
+
+
 class UNetModule(Network):
     """[batch, channels, *patch] to logits [batch, classes, *patch] of the one mask target."""
 
@@ -94,25 +118,19 @@ class UNetModule(Network):
         self.supervised = settings["supervised"]  # how many resolutions have a head
         self.down = nn.ModuleList()
         wide = channels
-        for at, (own, stride, kernel) in enumerate(zip(widths, strides, kernels, strict=True)):
-            if settings["residual"] and at:
-                blocks: list[nn.Module] = [_Residual(dims, wide, own, kernel, stride)]
-                blocks += [_Residual(dims, own, own, kernel, [1] * dims) for _ in range(settings["blocks"][at] - 1)]
-            else:
-                blocks = [_ConvNorm(dims, wide, own, kernel, stride), _ConvNorm(dims, own, own, kernel, [1] * dims)]
-            self.down.append(nn.Sequential(*blocks))
+        blocks = settings["blocks"] if settings["residual"] else [0] * len(widths)
+        for own, stride, kernel, count in zip(widths, strides, kernels, blocks, strict=True):
+            self.down.append(_stage(wide, own, kernel, stride, count, first=not self.down))
             wide = own
         conv, up, _, _ = parts(dims)
         self.up, self.join, self.heads = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
         for at in range(len(widths) - 2, -1, -1):
             stride = tuple(strides[at + 1])
             self.up.append(up(widths[at + 1], widths[at], stride, stride, bias=False))
-            self.join.append(
-                nn.Sequential(
-                    _ConvNorm(dims, 2 * widths[at], widths[at], kernels[at], [1] * dims),
-                    _ConvNorm(dims, widths[at], widths[at], kernels[at], [1] * dims),
-                )
-            )
+            join = [_ConvNorm(dims, 2 * widths[at], widths[at], kernels[at], [1] * dims)]
+            if not settings["residual"]:  # nnU-Net's ResEnc has a light decoder
+                join.append(_ConvNorm(dims, widths[at], widths[at], kernels[at], [1] * dims))
+            self.join.append(nn.Sequential(*join))
             if at < self.supervised:
                 self.heads.append(conv(widths[at], classes, 1))
         for module in self.modules():
@@ -169,10 +187,14 @@ class UNetModule(Network):
 
 
 class UNet:
-    """The plug: one mask target from images on one grid."""
+    """The plug: one mask target from images on one grid.
 
-    name = "unet"
-    default = True
+    residual: the encoder is residual whatever the budget; else budget and patch decide.
+    """
+
+    def __init__(self, name: str, *, residual: bool = False) -> None:
+        self.name, self._asked = name, residual
+        self.default = not residual
 
     def fits(self, task: Task) -> str:
         if [field.kind for field in task.targets] != ["mask"]:
@@ -191,73 +213,57 @@ class UNet:
             strides, kernels = strides[: (4 if seconds < 7200 else 6)], kernels[: (4 if seconds < 7200 else 6)]
         pixels = 102_400 if seconds < 1200 else 262_144  # of a step in 2D
         widths = [min(most, base * 2**at) for at in range(len(strides))]
+        residual, why = self._encoder(len(widths), patch, budget)
+        preset = residual and seconds >= LONG
         settings: dict[str, Any] = {
-            "widths": widths, "strides": strides, "kernels": kernels, "residual": False,
-            "blocks": [1, *[2] * (len(widths) - 1)], "supervised": max(1, min(3, len(widths) - 2)),
+            "widths": widths, "strides": strides, "kernels": kernels, "residual": residual,
+            "blocks": list(RESENC_BLOCKS[: len(widths)]) if preset else [1, *[2] * (len(widths) - 1)],
+            "supervised": max(1, min(3, len(widths) - 2)),
             "batch": 2 if dims == 3 else max(2, min(16, pixels // math.prod(patch))),
             "learning_rate": 5e-3 if dims == 3 else 3e-3, "weight_decay": 1e-2, "optimizer": "adamw",
             "overlap": 0.25,
         }  # fmt: skip
-        reasons = {
-            "network.depth": f"{len(widths)} stages: patch {patch} halved while an axis stays at 4 or more",
-            "network.width": f"{base} features first: many small steps beat few large ones in {budget.text}",
-            "network.batch": "small batches take more steps in the same time; instance norm does not mind",
-            "network.learning_rate": "AdamW with warm-up and cosine; high, as short budgets want, then averaged",
-            "network.loss": "Dice + cross-entropy, deep supervision with halved weights",
-        }
+        reasons = _REASONS | {
+            "network.strides": f"{len(widths)} stages: patch {patch} halved while an axis stays at 4 or more",
+            "network.widths": f"{base} features first, doubled to {most} at most: in {budget.text} many small steps "
+            "beat few large ones",
+            "network.residual": why,
+            "network.blocks": "as nnU-Net's ResEnc presets" if preset else "two a stage, one in the first"
+            if residual else "a residual encoder alone has them; a plain one has two convolutions a stage",
+        }  # fmt: skip
         if dims == 3 and "median" in space:
             halved = np.prod(strides, axis=0).tolist()
             settings["tile"] = fit_tile(space["median"], patch, settings["overlap"], steps=halved)
             reasons["network.tile"] = "for inference: the patch, or up to half larger where that computes fewer voxels"
         return settings, reasons
 
+    def _encoder(self, depth: int, patch: list[int], budget: Budget) -> tuple[bool, str]:
+        """Whether the encoder is residual, and why."""
+        if self._asked:
+            return True, f"a residual encoder, as {self.name} is asked for"
+        if budget.seconds is None or budget.seconds < LONG:
+            return False, f"a plain encoder: its steps are cheap, and {budget.text} is not two hours or more"
+        if depth < RESIDUAL_STAGES:
+            return False, f"a plain encoder: patch {patch} gives {depth} stages, and a deep one wants {RESIDUAL_STAGES}"
+        return True, f"a residual encoder: {budget.text} bears its depth, and patch {patch} gives {depth} stages"
+
     def build(self, task: Task, frames: Mapping[str, Settings], settings: Settings) -> Network:
         return UNetModule(task, frames, settings)
 
     def shapes(self, frames: Mapping[str, Settings], settings: Settings) -> list[tuple[int, ...]]:
         space = frames["space"]
-        return [(1, own["channels"], *_tile(space, settings)) for own in space["images"].values()]
+        return [(1, own["channels"], *tile_of(space, settings)) for own in space["images"].values()]
 
     def infer(self, run: Runner, prepared: Prepared, frames: Mapping[str, Settings], settings: Settings) -> Outputs:
         return infer_mask(run, prepared, frames, settings)
 
+    def infer_mean(
+        self, runs: Sequence[Runner], prepared: Prepared, frames: Mapping[str, Settings], settings: Settings
+    ) -> Outputs:
+        return infer_mean(runs, prepared, frames, settings)
 
-def infer_mask(run: Runner, prepared: Prepared, frames: Mapping[str, Settings], settings: Settings) -> Outputs:
-    """Class probabilities [classes, *space] of the one mask target, by tiles of the planned size, else of the patch."""
-    space = frames["space"]
-    target = next(iter(space["masks"]))
-    lacking = [name for name in space["images"] if name not in prepared.arrays]
-    if lacking:
-        raise Refused(f"the case has no {', '.join(lacking)}", allowed="every image that the model was trained with")
-    volumes = [prepared.arrays[name] for name in space["images"]]
-    edges = np.cumsum([len(volume) for volume in volumes])[:-1]
-    classes = 1 + len(space["masks"][target]["classes"])
-
-    def joined(*arrays: Array) -> tuple[Array, ...]:
-        return run(*np.split(arrays[0], edges, axis=1))
-
-    tile = _tile(space, settings)
-    overlap = [settings["overlap"] * own / wide for own, wide in zip(space["patch"], tile, strict=True)]
-    return {
-        target: infer_tiled(
-            joined, np.concatenate(volumes), tile, classes=classes, overlap=overlap,
-            mirror=tuple(settings.get("mirror", ())), air=_air(space),
-        )
-    }  # fmt: skip
+    def mirrored(self, frames: Mapping[str, Settings], settings: Settings) -> Settings:
+        return with_mirror(frames, settings)
 
 
-def _tile(space: Settings, settings: Settings) -> list[int]:
-    """What inference takes at once: as planned, else the patch."""
-    found: list[int] = settings.get("tile") or space["patch"]
-    return found
-
-
-def _air(space: Settings) -> list[float] | None:
-    """The value of air after preparation, below which a tile need not be computed: CT alone knows it."""
-    ways = [own["normalise"] for own in space["images"].values()]
-    if space["crop"] != "body" or any(way["way"] != "percentile" or way["low"] > CT_AIR_HU for way in ways):
-        return None
-    return [(way["low"] - way["mean"]) / way["sd"] + 1e-4 for way in ways]
-
-
-UNET = UNet()
+UNET = UNet("unet")

@@ -15,7 +15,7 @@ from galenic.core.contract import Budget, Outputs, Prepared, Runner, Settings
 from galenic.core.errors import TaskError
 from galenic.core.network import Features, Network
 from galenic.core.task import Task
-from galenic.images.networks.unet import infer_mask
+from galenic.images.dense import infer_mask, with_mirror
 
 WIDTHS = (64, 128, 256, 512, 1024)
 
@@ -104,8 +104,12 @@ class UNet2015:
             "batch": 4, "learning_rate": 1e-4, "weight_decay": 1e-4, "optimizer": "adamw", "overlap": 0.25,
         }  # fmt: skip
         reasons = {
-            "network.patch": "256x256, as in the paper's layout with same padding",
+            "space.patch": "256x256, as in the paper's layout with same padding",
             "network.batch": f"4 pictures a step for {task.name} within {budget.text}",
+            "network.learning_rate": "low, as the net has no normalisation that would bear a high one",
+            "network.weight_decay": "next to none: the paper has none",
+            "network.optimizer": "AdamW instead of the paper's SGD with momentum 0.99, which wants a long run",
+            "network.overlap": "a quarter, where pictures are larger than the patch: Gaussian weights hide the seams",
         }
         return settings, reasons
 
@@ -119,6 +123,9 @@ class UNet2015:
 
     def infer(self, run: Runner, prepared: Prepared, frames: Mapping[str, Settings], settings: Settings) -> Outputs:
         return infer_mask(run, prepared, frames, settings)
+
+    def mirrored(self, frames: Mapping[str, Settings], settings: Settings) -> Settings:
+        return with_mirror(frames, settings)
 
 
 UNET2015 = UNet2015()

@@ -98,6 +98,9 @@ class Mlp:
             "weight_decay": 1.0 if cases < 1_000 else 0.1 if cases < 10_000 else 0.01,
         }
         return settings, {
+            "inputs": "the task's, in its order",
+            "sizes": "what the row gives of each input: a number and whether it is there, or a place a label",
+            "outputs": "the task's targets",
             "width": f"rises with the root of the {cases} training cases, from 32 to 256",
             "depth": "two residual blocks; three from 10,000 cases on",
             "dropout": "the fewer the cases, the more: 0.5 under 1,000, 0.2 under 10,000, else 0.1",
