@@ -19,7 +19,8 @@ import torch
 
 from galenic import sources
 from galenic.core.contract import Batch
-from galenic.core.fit import Job, Work, make_plan, open_job
+from galenic.core.decide import make_plan
+from galenic.core.fit import Job, Work, open_job
 from galenic.core.progress import Silent
 from galenic.core.train import Feed, Trainer
 from records import keep, verdict

@@ -13,7 +13,8 @@ from sklearn.datasets import load_breast_cancer
 
 from galenic.core import registry
 from galenic.core.contract import Field
-from galenic.core.fit import Job, make_plan, open_job
+from galenic.core.decide import make_plan
+from galenic.core.fit import Job, open_job
 from galenic.core.progress import Silent
 from galenic.core.task import Task
 
