@@ -152,8 +152,10 @@ class TestBudget:
         assert left == [pytest.approx(4000, abs=900)]
         assert (out / "weights.fold1.safetensors").is_file()
 
-    def test_check_tells_the_time_of_all_folds(self, pictures):
-        found = galenic.check(pictures / "cases.csv", budget="10steps", folds=3, device="cpu", **HOW)
+    def test_check_tells_the_time_of_all_folds(self, cancer, tmp_path):
+        cancer.to_csv(tmp_path / "cases.csv", index=False)
+        how = {"inputs": ["mean radius:number"], "targets": ["diagnosis:category"]}
+        found = galenic.check(tmp_path / "cases.csv", budget="10steps", folds=3, device="cpu", **how)
         training = found.plan.training
         assert found.seconds["train"] == pytest.approx(3 * training.steps * training.seconds_per_step)
 
