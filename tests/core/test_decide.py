@@ -20,7 +20,7 @@ SPACE = ("dims", "shrink", "crop", "patch", "augment", "normalise image")
 def plan(request, disc_job, cancer, cancer_task, tmp_path: Path, monkeypatch) -> Plan:
     """A plan as training makes it, probe and all."""
     name = request.param
-    monkeypatch.setattr(unet2015, "WIDTHS", (2, 4, 8, 8, 8))
+    monkeypatch.setattr(unet2015, "WIDTHS", (2, 4, 8, 16, 32))
     job = disc_job(tmp_path / "out", network=name, folds=2)
     if name == "mlp":
         job = Job(cancer_task, cancer, tmp_path, tmp_path / "out", budget="4steps", network=name, device="cpu", folds=2)

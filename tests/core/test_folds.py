@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 import galenic
+from galenic import sources
 from galenic.core import bundle, crossfit, registry
 from galenic.core.cases import open_cases
 from galenic.core.errors import InputError, PlanError
@@ -79,6 +80,12 @@ class TestOutOfFold:
         np.testing.assert_allclose(together, np.mean(apart, axis=0), rtol=1e-6)
         assert np.abs(apart[0] - apart[1]).max() > 1e-3
 
+    def test_scores_of_the_ensemble_on_what_its_networks_learnt_are_marked(self, model, pictures, monkeypatch):
+        monkeypatch.setattr(sources, "of_task", lambda task: sources.find(pictures / "cases.csv", **HOW))
+        for part, marked in (("train", True), ("valid", True), ("test", False)):
+            warnings = galenic.evaluate(model.folder, part=part)["warnings"]
+            assert any("learnt from these cases" in text for text in warnings) == marked
+
     def test_the_scores_have_intervals_and_stand_beside_simple_methods(self, model):
         held = model.metrics["cross_validated"]
         assert (held["cases"], held["folds"]) == (12, 2)
@@ -145,8 +152,10 @@ class TestBudget:
         assert left == [pytest.approx(4000, abs=900)]
         assert (out / "weights.fold1.safetensors").is_file()
 
-    def test_check_tells_the_time_of_all_folds(self, pictures):
-        found = galenic.check(pictures / "cases.csv", budget="10steps", folds=3, device="cpu", **HOW)
+    def test_check_tells_the_time_of_all_folds(self, cancer, tmp_path):
+        cancer.to_csv(tmp_path / "cases.csv", index=False)
+        how = {"inputs": ["mean radius:number"], "targets": ["diagnosis:category"]}
+        found = galenic.check(tmp_path / "cases.csv", budget="10steps", folds=3, device="cpu", **how)
         training = found.plan.training
         assert found.seconds["train"] == pytest.approx(3 * training.steps * training.seconds_per_step)
 

@@ -255,12 +255,6 @@ class TestAgain:
         auroc = model.metrics["cross_validated"]["targets"]["diagnosis"]["scores"]["auroc"]
         assert 0.7 < auroc["low"] < auroc["value"] < auroc["high"] <= 1
 
-    def test_scores_on_cases_that_were_learnt_from_are_marked(self, tmp_path):
-        model = galenic.train("breast_cancer", folds=2, budget="4steps", out=tmp_path / "model")
-        for part, marked in (("train", True), ("valid", True), ("test", False)):
-            warnings = galenic.evaluate(model.folder, part=part)["warnings"]
-            assert any("learnt from these cases" in text for text in warnings) == marked
-
     def test_fine_tuning_from_what_does_not_fit(self, trained, home, tmp_path):
         with pytest.raises(PlanError, match="knows nothing of the fields mean area"):
             galenic.train(

@@ -82,13 +82,14 @@ def _scores(content: Content) -> list[str]:
     blocks = ["## Scores", f"{where}. Value (interval).", *(block for own in found for block in _target(own))]
     held = validated(content)
     if held:
-        blocks += ["### Cross-validated", f"{_plain(validation_in_words(content))}.", *(_methods(own) for own in held)]
+        blocks += ["### Cross-validated", f"{_plain(validation_in_words(content))}."]
+        blocks += [block for own in held for block in (f"{_plain(own.target)}:", _methods(own))]
     return blocks
 
 
 def _methods(reading: Reading) -> str:
     return _table(
-        [f"{_plain(reading.target)}: score", *(_plain(row.name) for row in reading.methods)],
+        ["score", *(_plain(row.name) for row in reading.methods)],
         [[_plain(reading.label(own.name)), *(_cell(row, own.name) for row in reading.methods)]
          for own in reading.scores],
     )  # fmt: skip
