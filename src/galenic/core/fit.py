@@ -16,7 +16,7 @@ from galenic.core.cases import Cases, open_cases
 from galenic.core.contract import Budget, NetworkPlug, Runner, Settings
 from galenic.core.errors import BudgetError, PlanError, TableError
 from galenic.core.evaluate import quick
-from galenic.core.files import read_json, write_json
+from galenic.core.files import read_json, write_json, write_text
 from galenic.core.frames import Frames
 from galenic.core.network import Network
 from galenic.core.plan import Network as NetworkPlan
@@ -361,8 +361,7 @@ def _write_inputs(work: Work, plan: Plan) -> None:
     work.task.save(out / "task.toml")
     plan.save(out / "plan.json")
     split = pd.DataFrame({"id": work.cases.ids, "patient": work.cases.patients(), "part": work.split.parts})
-    (out / bundle.PRIVATE).mkdir(exist_ok=True)
-    split[split["part"] != ""].to_csv(out / bundle.PRIVATE / "split.csv", index=False)
+    write_text(out / bundle.PRIVATE / "split.csv", split[split["part"] != ""].to_csv(index=False, lineterminator="\n"))
     write_json(
         out / bundle.PRIVATE / "run.json",
         {
