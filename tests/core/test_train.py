@@ -44,10 +44,28 @@ def work(disc_job, disc_plan, tmp_path_factory):
     return open_job(disc_job(folder, plan=disc_plan(folder / "given.json")), Silent())
 
 
+class Told(Silent):
+    """What a training told on its way."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def stage(self, title: str, total: float | None = None, unit: str = "") -> None:
+        self.lines.append(title)
+
+    def say(self, text: str) -> None:
+        self.lines.append(text)
+
+
 @pytest.fixture(scope="module")
-def begun(disc_job, tmp_path_factory):
+def told() -> Told:
+    return Told()
+
+
+@pytest.fixture(scope="module")
+def begun(disc_job, tmp_path_factory, told):
     """A training as a user starts it, probe and all: 7 steps, seed 7."""
-    return train_job(disc_job(tmp_path_factory.mktemp("begun") / "out", seed=7, budget="7steps"))
+    return train_job(disc_job(tmp_path_factory.mktemp("begun") / "out", seed=7, budget="7steps"), told)
 
 
 def trainer_of(work, folder, **training) -> Trainer:
@@ -208,6 +226,11 @@ class TestBudget:
         assert plan.training.schedule == [(0, 7)]
         assert history(begun.job.out)[-1]["step"] == 7
         assert "too small to learn" in plan.reasons["warning: budget"]
+
+    def test_a_budget_too_small_is_told_before_it_is_spent(self, begun, told):
+        warning = next(at for at, line in enumerate(told.lines) if "too small to learn" in line)
+        assert told.lines[warning].startswith("warning: the budget 7steps gives 7 steps")
+        assert told.lines.index("probing this device") < warning < told.lines.index("training")
 
     @pytest.mark.parametrize(
         ("text", "steps"), [("9steps", 9), ("1.5epochs", 75), ("0.001epochs", 1), ("60s", 511), ("1m", 511)]

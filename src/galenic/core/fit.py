@@ -265,6 +265,9 @@ def train_job(job: Job, progress: Progress | None = None, began: float | None = 
     else:
         kept = {key: text for key, text in plan.reasons.items() if key not in ("clock", "training.best")}
         plan = plan.model_copy(update={"seed": work.seed, "reasons": kept})
+    for key, text in plan.reasons.items():
+        if key.startswith("warning"):
+            progress.say(f"warning: {text}")
     if ranks.first():
         _write_inputs(work, plan)
     adapt = parse_budget(plan.budget).seconds is not None and job.plan is None

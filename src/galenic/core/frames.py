@@ -35,12 +35,12 @@ class Frames:
         return {name: frame.merge(one[name], other[name]) for name, frame in self.frames.items()}
 
     def settle(self, summary: Mapping[str, Summary], budget: Budget) -> tuple[dict[str, Settings], dict[str, str]]:
-        """Settings a frame, and all reasons under `frame.decision`."""
+        """Settings a frame, and all reasons under `frame.decision`; a warning keeps its name, by which it is shown."""
         settings: dict[str, Settings] = {}
         reasons: dict[str, str] = {}
         for name, frame in self.frames.items():
             settings[name], own = frame.settle(summary[name], self.fields[name], budget)
-            reasons |= {f"{name}.{key}": text for key, text in own.items()}
+            reasons |= {key if key.startswith("warning") else f"{name}.{key}": text for key, text in own.items()}
         return settings, reasons
 
     def prepare(self, values: Values, settings: Mapping[str, Settings]) -> Prepared:
