@@ -211,6 +211,34 @@ class TestSameNumbers:
         assert begun.split.parts == again.split.parts
         assert cases_digest(begun) == cases_digest(again)
 
+    def test_other_threads_than_the_plan_was_made_with_are_told(self, disc_job, disc_plan, tmp_path):
+        """Sums are cut up by threads, so the last digits hang on their number."""
+        here = torch.get_num_threads()
+        warning = f"planned for {here + 1} threads, run with {here}: numbers may differ in the last digits"
+        plan = disc_plan(tmp_path / "plan.json", threads=here + 1, schedule=[(0, 2)])
+        for name, how, warned in (
+            ("other", {"plan": plan}, True),
+            ("same", {"plan": tmp_path / "other" / "plan.json"}, False),
+        ):
+            told = Told()
+            train_job(disc_job(tmp_path / name, **how), told)
+            kept = load_plan(tmp_path / name / "plan.json")
+            assert (f"warning: {warning}" in told.lines) == warned
+            assert kept.reasons.get("warning: threads") == (warning if warned else None)
+            assert kept.training.threads == here
+
+    def test_a_run_resumed_on_other_threads_says_so_to_the_end(self, disc_job, disc_plan, tmp_path):
+        here = torch.get_num_threads()
+        plan = disc_plan(tmp_path / "plan.json", schedule=[(0, 2)])
+        train_job(disc_job(tmp_path / "out", plan=plan))
+        begun = load_plan(tmp_path / "out" / "plan.json")
+        begun.training.threads = here + 1
+        begun.save(tmp_path / "out" / "plan.json")
+        for _ in range(2):
+            told = Told()
+            train_job(disc_job(tmp_path / "out", resume=True), told)
+            assert sum(line.startswith("warning: planned for") for line in told.lines) == 1
+
     def test_every_case_comes_once_an_epoch(self, work):
         feed = Feed(work.ready, work.split.rows("train"), 3, 4)
         rows = [row for step in range(len(feed.rows)) for _, row in feed.rows_of(step)]

@@ -19,8 +19,8 @@ from galenic.core.evaluate import quick
 from galenic.core.files import read_json, write_json, write_text
 from galenic.core.frames import Frames
 from galenic.core.network import Network
+from galenic.core.plan import THREADS, Plan, Training, for_this_run, load_plan, parse_budget
 from galenic.core.plan import Network as NetworkPlan
-from galenic.core.plan import Plan, Training, load_plan, parse_budget
 from galenic.core.probe import pick_device, probe
 from galenic.core.progress import Progress, Silent
 from galenic.core.ready import Ready, summarise
@@ -172,7 +172,7 @@ def _origin_before(job: Job) -> str:
 
 def _of_one_run(reason: str) -> bool:
     """True for what a plan says of the run it was made for, which another run must not repeat."""
-    return reason.startswith("training.") or reason in ("clock", "warning: budget")
+    return reason.startswith("training.") or reason in ("clock", "warning: budget", THREADS)
 
 
 def _same_fields(plan: Plan, task: Task, network: str) -> None:
@@ -259,12 +259,12 @@ def train_job(job: Job, progress: Progress | None = None, began: float | None = 
     work = open_job(job, progress, began)
     rows = work.split.rows("train") + work.split.rows("valid")
     work.ready.load(rows, progress, "preparing")
-    plan = _obeyed_plan(job)
-    if plan is None:
+    known = _obeyed_plan(job)
+    if known is None:
         plan = ranks.agree(make_plan(work, device, progress))
     else:
-        kept = {key: text for key, text in plan.reasons.items() if key not in ("clock", "training.best")}
-        plan = plan.model_copy(update={"seed": work.seed, "reasons": kept})
+        threads = torch.get_num_threads()
+        plan = for_this_run(known, seed=work.seed, threads=threads, resumed=job.resume)
     for key, text in plan.reasons.items():
         if key.startswith("warning"):
             progress.say(f"warning: {text}")
