@@ -134,8 +134,10 @@ def _groups(cases: Cases, task: Task) -> list[str]:
     groups = list(cases.ids)
     for one in task.inputs:
         kind = registry.kind(one.kind)
-        if not kind.from_file and type(kind).__dict__.get("groups", False):
-            groups = [kind.group(cases.opened[one.name].read(row)) or own for row, own in enumerate(groups)]
+        if kind.groups:
+            values = (cases.opened[one.name].read(row) for row in range(len(cases)))
+            tied = [None if value is None else kind.group(value) for value in values]
+            groups = [group or own for group, own in zip(tied, groups, strict=True)]
     return groups
 
 

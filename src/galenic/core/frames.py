@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -60,6 +60,26 @@ class Frames:
         for name, frame in self.frames.items():
             done |= frame.apply(prepared, frame.draw(rng, prepared, settings[name]), settings[name])
         return done
+
+    def collate(self, samples: Sequence[Mapping[str, torch.Tensor]]) -> Batch:
+        """One batch of all frames' samples: as a frame itself collates its fields where it does, else stacked."""
+        rest = [dict(sample) for sample in samples]
+        values: dict[str, torch.Tensor] = {}
+        present: dict[str, torch.Tensor] = {}
+        for name, frame in self.frames.items():
+            own_way: Callable[[Sequence[Mapping[str, torch.Tensor]]], Batch] | None = getattr(frame, "collate", None)
+            if own_way is not None:
+                own = own_way([self._taken(sample, name) for sample in rest])
+                values |= own.values
+                present |= own.present
+        stacked = collate(rest)
+        return Batch({**values, **stacked.values}, len(samples), {**present, **stacked.present})
+
+    def _taken(self, sample: dict[str, torch.Tensor], name: str) -> dict[str, torch.Tensor]:
+        """What in a sample belongs to the frame's fields, taken out of it."""
+        fields = [field.name for field in self.fields[name]]
+        own = [key for key in sample if any(key == field or key.startswith(f"{field}.") for field in fields)]
+        return {key: sample.pop(key) for key in own}
 
 
 def collate(samples: Sequence[Mapping[str, torch.Tensor]]) -> Batch:
