@@ -12,7 +12,7 @@ RECORD ?=
 SUDO ?= $(shell test "$$(id -u)" = 0 || echo sudo)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint docs bench bench-peer bench-full results system clean
+.PHONY: help demo test test-slow lint docs bench bench-peer bench-full results system clean
 
 help:  ## say what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -29,6 +29,9 @@ demo: $(READY)  ## the main job from end to end, on data inside dependencies; wr
 
 test: $(READY)  ## the fast tests
 	$(BIN)/python -m pytest
+
+test-slow: $(READY)  ## the tests of minutes, which CI leaves out
+	$(BIN)/python -m pytest -m slow
 
 lint: $(READY)  ## style, format and types
 	$(BIN)/ruff check

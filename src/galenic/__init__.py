@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import Any
 
 __version__ = "0.1.0"
@@ -26,6 +28,17 @@ _WHERE = {
 }
 
 __all__ = sorted([*_WHERE, "__version__"])
+
+
+class _Front(ModuleType):
+    """Keeps the verbs: importing the folder `report` would else bind it over the verb of that name."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name not in _WHERE or not isinstance(value, ModuleType):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Front
 
 
 def __getattr__(name: str) -> Any:

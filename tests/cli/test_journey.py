@@ -19,6 +19,7 @@ from typer.testing import CliRunner, Result
 from galenic import catalog, demonstration, verbs
 from galenic.cli import check, demo, evaluate, export, predict, report, train
 from galenic.cli.door import app
+from galenic.core import bundle
 
 Run = Callable[..., Result]
 
@@ -150,6 +151,23 @@ def test_report_and_export(run: Run, model: tuple[Path, Result], tmp_path: Path)
         names = file.namelist()
     assert any(name.endswith("metrics.json") for name in names)
     assert not any("private" in name for name in names)
+
+
+def test_an_unpacked_export_is_reported_and_handed_on(run: Run, model: tuple[Path, Result], tmp_path: Path) -> None:
+    """It has no `private/`, and is sealed as before but for its card."""
+    copy = tmp_path / "copy"
+    run("export", str(model[0]), "-o", str(tmp_path / "model.zip"))
+    with zipfile.ZipFile(tmp_path / "model.zip") as file:
+        for name in file.namelist():
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            (copy / name).write_bytes(file.read(name))
+    told = run("report", str(copy))
+    assert told.exit_code == 0, told.stderr
+    assert (copy / "private" / "report.html").read_text(encoding="utf-8").startswith("<!")
+    before, after = bundle.verify(model[0]), bundle.verify(copy)
+    assert {name for name in before if before[name] != after[name]} <= {"digests"}
+    assert {name for name in before["digests"] if before["digests"][name] != after["digests"][name]} <= {"card.md"}
+    assert run("export", str(copy), "-o", str(tmp_path / "again.zip")).exit_code == 0
 
 
 def interrupted(out: Path, budget: str) -> subprocess.CompletedProcess[str]:

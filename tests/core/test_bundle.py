@@ -71,11 +71,33 @@ class TestVerify:
             bundle.verify(folder)
         assert "pip install -U" in told.value.todo
 
-    @pytest.mark.parametrize("name", ["model.pkl", "learners/prior/model.PICKLE", "weights.pt", "net.ckpt", "run.py"])
+    @pytest.mark.parametrize(
+        "name",
+        ["model.pkl", "learners/prior/model.PICKLE", "weights.pt", "net.ckpt", "run.py", "a.npy", "learners/.pkl",
+         ".aside-1.pkl", ".git/hook.py", "private/model.pkl", "private/a.npy", "private/cache/a.pkl", "cache/a.npy"],
+    )  # fmt: skip
     def test_what_can_run_code_is_refused_before_all_else(self, folder, name):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(b"\x80\x04.")
-        with pytest.raises(UnsafeFile, match="can run code"):
+        with pytest.raises(UnsafeFile, match="can run code") as told:
             bundle.verify(folder)
+        assert f"holds {name}," in told.value.given
+
+    @pytest.mark.parametrize("name", ["notes.txt", "learners/other/state.json", "runtime/net.onnx"])
+    def test_what_was_added_is_told(self, folder, name):
+        """Learners are found by what lies there, so an added one would be used unchecked."""
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("{}")
+        with pytest.raises(DigestError, match=f"{name} .*came after the folder was sealed"):
+            bundle.verify(folder)
+
+    @pytest.mark.parametrize(
+        "name", [".DS_Store", ".aside-half.json", "learners/.cache/x", "private/notes.txt", "private/cache/1/image.npy"]
+    )
+    def test_what_is_hidden_or_private_may_come_and_go(self, folder, name):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("x")
+        assert bundle.verify(folder)["seed"] == 3
 
     @pytest.mark.parametrize("name", ["../outside", "/etc/hostname", "a/../../outside", "link", "a\0b"])
     def test_digests_that_point_outside_are_not_followed(self, folder, name):

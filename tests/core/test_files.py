@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import textwrap
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -15,6 +16,28 @@ from hypothesis import strategies as st
 
 from galenic.core.errors import NoSpaceError, UnreadableFile, UnsafeFile
 from galenic.core.files import inside, read_json, sha256, write_aside, write_json, write_text
+
+WRITERS = {
+    "a.txt": "aside.write_text('x' * 100_000)",
+    "a.npy": "np.save(aside.open('wb'), np.zeros(5000), allow_pickle=False)",
+    "a.safetensors": "save_file({'a': np.zeros(5000)}, aside)",
+}
+LIMITED = """
+    import resource, signal, sys
+    from pathlib import Path
+    import numpy as np
+    from safetensors.numpy import save_file
+    from galenic.core.errors import NoSpaceError
+    from galenic.core.files import write_aside
+
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+    try:
+        with write_aside(Path(sys.argv[1])) as aside:
+            {writer}
+    except NoSpaceError as told:
+        print(told.given)
+"""
 
 
 def names(folder) -> list[str]:
@@ -44,7 +67,7 @@ class TestWriting:
         assert names(tmp_path) == ["a.txt"]
         assert (tmp_path / "a.txt").read_text() == "before"
 
-    @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+    @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
     def test_no_space_is_told_and_leaves_nothing(self, tmp_path, number):
         def full() -> None:
             with write_aside(tmp_path / "a.txt"):
@@ -60,23 +83,27 @@ class TestWriting:
         with pytest.raises(OSError, match="file"):
             write_text(tmp_path / "file" / "a.txt", "x")
 
+    @pytest.mark.parametrize("error", [
+        OSError("5000 requested and 109 requested"), OSError(errno.EIO, "5000 requested and 109 written"),
+        ValueError("5000 requested and 109 written"), ValueError("I/O error: Permission denied (os error 13)"),
+    ])  # fmt: skip
+    def test_what_only_sounds_like_it_stays_what_it_is(self, tmp_path, error):
+        def other() -> None:
+            with write_aside(tmp_path / "a.npy"):
+                raise error
+
+        with pytest.raises(type(error)) as told:
+            other()
+        assert told.value is error
+        assert names(tmp_path) == []
+
     @pytest.mark.skipif(sys.platform != "linux", reason="limits the size of files as Linux does")
-    def test_a_real_limit_on_the_size_of_files(self, tmp_path):
+    @pytest.mark.parametrize("name", sorted(WRITERS))
+    def test_a_real_limit_on_the_size_of_files(self, tmp_path, name):
         """EFBIG stands in for a full disk: the system itself refuses to write on."""
-        code = (
-            "import resource, signal, sys\n"
-            "from pathlib import Path\n"
-            "from galenic.core.errors import NoSpaceError\n"
-            "from galenic.core.files import write_text\n"
-            "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-            "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
-            "try:\n"
-            "    write_text(Path(sys.argv[1]), 'x' * 100_000)\n"
-            "except NoSpaceError:\n"
-            "    print('told')\n"
-        )
-        run = [sys.executable, "-c", code, str(tmp_path / "a.txt")]
-        assert subprocess.run(run, capture_output=True, text=True, check=True).stdout == "told\n"
+        run = [sys.executable, "-c", textwrap.dedent(LIMITED).format(writer=WRITERS[name]), str(tmp_path / name)]
+        done = subprocess.run(run, capture_output=True, text=True, check=False)
+        assert done.stdout == f"no space left while writing {tmp_path / name}\n", done.stderr
         assert names(tmp_path) == []
 
     def test_across_a_link_the_target_folder_is_written(self, tmp_path):

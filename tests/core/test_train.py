@@ -45,10 +45,28 @@ def work(disc_job, disc_plan, tmp_path_factory):
     return open_job(disc_job(folder, plan=disc_plan(folder / "given.json")), Silent())
 
 
+class Told(Silent):
+    """What a training told on its way."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def stage(self, title: str, total: float | None = None, unit: str = "") -> None:
+        self.lines.append(title)
+
+    def say(self, text: str) -> None:
+        self.lines.append(text)
+
+
 @pytest.fixture(scope="module")
-def begun(disc_job, tmp_path_factory):
+def told() -> Told:
+    return Told()
+
+
+@pytest.fixture(scope="module")
+def begun(disc_job, tmp_path_factory, told):
     """A training as a user starts it, probe and all: 7 steps, seed 7."""
-    return train_job(disc_job(tmp_path_factory.mktemp("begun") / "out", seed=7, budget="7steps"))
+    return train_job(disc_job(tmp_path_factory.mktemp("begun") / "out", seed=7, budget="7steps"), told)
 
 
 def trainer_of(work, folder, **training) -> Trainer:
@@ -194,6 +212,34 @@ class TestSameNumbers:
         assert begun.split.parts == again.split.parts
         assert cases_digest(begun) == cases_digest(again)
 
+    def test_other_threads_than_the_plan_was_made_with_are_told(self, disc_job, disc_plan, tmp_path):
+        """Sums are cut up by threads, so the last digits hang on their number."""
+        here = torch.get_num_threads()
+        warning = f"planned for {here + 1} threads, run with {here}: numbers may differ in the last digits"
+        plan = disc_plan(tmp_path / "plan.json", threads=here + 1, schedule=[(0, 2)])
+        for name, how, warned in (
+            ("other", {"plan": plan}, True),
+            ("same", {"plan": tmp_path / "other" / "plan.json"}, False),
+        ):
+            told = Told()
+            train_job(disc_job(tmp_path / name, **how), told)
+            kept = load_plan(tmp_path / name / "plan.json")
+            assert (f"warning: {warning}" in told.lines) == warned
+            assert kept.reasons.get("warning: threads") == (warning if warned else None)
+            assert kept.training.threads == here
+
+    def test_a_run_resumed_on_other_threads_says_so_to_the_end(self, disc_job, disc_plan, tmp_path):
+        here = torch.get_num_threads()
+        plan = disc_plan(tmp_path / "plan.json", schedule=[(0, 2)])
+        train_job(disc_job(tmp_path / "out", plan=plan))
+        begun = load_plan(tmp_path / "out" / "plan.json")
+        begun.training.threads = here + 1
+        begun.save(tmp_path / "out" / "plan.json")
+        for _ in range(2):
+            told = Told()
+            train_job(disc_job(tmp_path / "out", resume=True), told)
+            assert sum(line.startswith("warning: planned for") for line in told.lines) == 1
+
     def test_every_case_comes_once_an_epoch(self, work):
         feed = Feed(work.ready, work.split.rows("train"), 3, 4)
         rows = [row for step in range(len(feed.rows)) for _, row in feed.rows_of(step)]
@@ -209,6 +255,11 @@ class TestBudget:
         assert plan.training.schedule == [(0, 7)]
         assert history(begun.job.out)[-1]["step"] == 7
         assert "too small to learn" in plan.reasons["warning: budget"]
+
+    def test_a_budget_too_small_is_told_before_it_is_spent(self, begun, told):
+        warning = next(at for at, line in enumerate(told.lines) if "too small to learn" in line)
+        assert told.lines[warning].startswith("warning: the budget 7steps gives 7 steps")
+        assert told.lines.index("probing this device") < warning < told.lines.index("training")
 
     @pytest.mark.parametrize(
         ("text", "steps"), [("9steps", 9), ("1.5epochs", 75), ("0.001epochs", 1), ("60s", 511), ("1m", 511)]

@@ -42,6 +42,7 @@ class TestRegistered:
         kind = registry.kind(name)
         assert kind.frame in registry.names("frames")
         assert isinstance(kind.from_file, bool)
+        assert isinstance(kind.groups, bool)
         if hasattr(kind, "answer"):
             assert kind.main_score in kind.definitions
             assert all(one.text for one in kind.definitions.values())

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from galenic.core import bundle
-from galenic.core.frames import collate
+from galenic.core.contract import Batch
 from galenic.core.progress import Silent
 
 STEPS = 6
@@ -21,6 +21,10 @@ def same(one, other) -> bool:
 def samples_of(world, rows) -> list[dict]:
     work = world.work
     return [work.frames.sample(np.random.default_rng([7, row]), work.ready[row], work.settings) for row in rows]
+
+
+def batch_of(world, rows) -> Batch:
+    return world.work.frames.collate(samples_of(world, rows))
 
 
 def test_it_learns_its_answer(world, learnt):
@@ -63,7 +67,7 @@ def test_saved_and_loaded_it_answers_the_same(world, learnt, tmp_path):
 def test_a_batch_is_its_cases_one_by_one(world, learnt):
     samples = samples_of(world, world.rows[:4])
     with torch.no_grad():
-        batch = collate(samples)
+        batch = world.work.frames.collate(samples)
         together = learnt(*(batch.values[name] for name in learnt.inputs))
         for at, sample in enumerate(samples):
             alone = learnt(*(sample[name][None] for name in learnt.inputs))
@@ -75,7 +79,7 @@ def test_a_case_without_truth_costs_nothing(world, learnt):
     """It has loss 0, moves no weight, and leaves the others' losses as they are."""
     known, unknown = world.rows[0], UNKNOWN
     assert world.work.cases.values(unknown, [world.target.name])[world.target.name] is None
-    pair, alone = (collate(samples_of(world, rows)) for rows in ([known, unknown], [known]))
+    pair, alone = (batch_of(world, rows) for rows in ([known, unknown], [known]))
     both, one = (learnt.losses(batch, 0.5)[world.target.name].value for batch in (pair, alone))
     assert both.shape == (2,)
     assert both[1].item() == 0
@@ -87,7 +91,7 @@ def test_a_case_without_truth_costs_nothing(world, learnt):
 
 def test_the_loss_is_one_number_a_case_that_reaches_the_weights(world):
     network = world.work.build()
-    losses = network.losses(collate(samples_of(world, world.rows[:3])), 0.0)
+    losses = network.losses(batch_of(world, world.rows[:3]), 0.0)
     assert losses.keys() == {world.target.name}
     for loss in losses.values():
         assert loss.scope in ("case", "batch")
@@ -98,10 +102,7 @@ def test_the_loss_is_one_number_a_case_that_reaches_the_weights(world):
 
 def test_its_features_reach_the_inputs(world, learnt):
     """embed, then encode: an explanation can follow the gradient back to every input."""
-    embedded = {
-        name: tensor.requires_grad_()
-        for name, tensor in learnt.embed(collate(samples_of(world, world.rows[:2]))).items()
-    }
+    embedded = {name: tensor.requires_grad_() for name, tensor in learnt.embed(batch_of(world, world.rows[:2])).items()}
     features = learnt.encode(embedded)
     assert features.vector.shape[0] == 2
     gradients = torch.autograd.grad((features.vector**2).sum(), list(embedded.values()))

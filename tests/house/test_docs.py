@@ -12,8 +12,9 @@ import pytest
 from pydantic import BaseModel
 
 from galenic import catalog, sources
+from galenic.cli import door
 from galenic.cli.door import app
-from galenic.core import plan, registry, runtime, task
+from galenic.core import errors, plan, registry, runtime, task
 from galenic.core.contract import Field
 from galenic.core.runtimes.export import Exported
 
@@ -87,6 +88,16 @@ def test_every_command_with_every_option(root: Path) -> None:
                     assert option in own[0], f"cli.md, {path}: {option}"
 
 
+def test_every_exit_status(root: Path) -> None:
+    known = {"0", "1", str(door.INTERRUPTED)}
+    known |= {
+        str(one.exit_status) for one in vars(errors).values() if isinstance(one, type) and issubclass(one, Exception)
+    }
+    told = re.search(r"^Exit status: (.*?)\n\n", _page(root, "cli.md"), flags=re.MULTILINE | re.DOTALL)
+    assert told is not None
+    assert {re.split(r"\s", one)[0] for one in re.split(r";\s", told[1])} == known
+
+
 def test_no_command_is_told_that_is_not_there(root: Path) -> None:
     told = re.findall(r"^## `(galenic[^`]*)`", _page(root, "cli.md"), flags=re.MULTILINE)
     assert sorted(told) == sorted(path for path, _ in _commands())
@@ -106,8 +117,6 @@ def test_every_key_of_a_file(page: str, model: type[BaseModel], root: Path) -> N
 
 
 def test_every_error_is_explained(root: Path) -> None:
-    from galenic.core import errors
-
     text = (root / "docs" / "how-to" / "what-errors-mean.md").read_text(encoding="utf-8")
     names = [name for name, one in vars(errors).items() if isinstance(one, type) and issubclass(one, Exception)]
     assert _lacking(text, names) == []

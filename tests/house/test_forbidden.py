@@ -95,6 +95,30 @@ def test_no_stub_is_left(package: list[Any]) -> None:
     assert faults == []
 
 
+def test_files_are_written_aside(package: list[Any]) -> None:
+    """Whole or not at all: what writes to a path writes to the one of core.files.write_aside, named `aside`."""
+    faults = [
+        f"{code.name}:{line} {name}"
+        for code in package
+        for line, name, node in _calls(code)
+        if (target := _written(name, node)) is not None and _dotted(target) != "aside"
+    ]
+    assert faults == []
+
+
+def _written(name: str, node: ast.Call) -> ast.expr | None:
+    """The path that a call writes anew; appending (a history, a part of a download) goes on from what is there."""
+    if not isinstance(node.func, ast.Attribute):
+        return None
+    method = name.rsplit(".", 1)[-1]
+    if method in ("write_text", "write_bytes"):
+        return node.func.value
+    if method in ("to_csv", "to_parquet", "to_json"):
+        return node.args[0] if node.args else None
+    mode = node.args[0] if method == "open" and node.args else None
+    return node.func.value if isinstance(mode, ast.Constant) and mode.value in ("w", "wb", "x", "xb") else None
+
+
 def test_text_says_its_encoding(package: list[Any]) -> None:
     """A file written on one machine must read the same on another."""
     faults = []

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -18,10 +20,23 @@ def test_the_list_is_sorted_and_without_doubles() -> None:
 @pytest.mark.parametrize("name", galenic.__all__)
 def test_each_name_can_be_imported_and_is_documented(name: str, root: Path) -> None:
     found = getattr(galenic, name)
-    assert found is not None
-    if callable(found):
-        assert inspect.getdoc(found), f"galenic.{name} has no docstring"
     assert f"`{name}`" in (root / "docs" / "reference" / "python.md").read_text(encoding="utf-8")
+    if name == "__version__":
+        assert isinstance(found, str)
+        return
+    assert callable(found), f"galenic.{name} is {found!r}"
+    assert inspect.getdoc(found), f"galenic.{name} has no docstring"
+
+
+VERBS = [name for name in galenic.__all__ if name[0].islower()]
+
+
+@pytest.mark.parametrize("first", ["import galenic.verbs", "galenic.train", "import galenic.report.page"])
+def test_a_verb_stays_a_verb_whatever_was_imported_before(first: str) -> None:
+    """Importing a submodule binds it in its package: the wing `report` must not take the place of the verb."""
+    code = f"import galenic; {first}; print([n for n in {VERBS} if not callable(getattr(galenic, n))])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:

@@ -22,7 +22,8 @@ from galenic.core.files import inside, sha256, write_aside, write_json
 
 FORMAT = 1
 PRIVATE = "private"
-_CODE = {".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".joblib", ".npz", ".bin", ".py"}
+_CODE = (".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".joblib", ".npy", ".npz", ".bin", ".py")
+_CACHE = (PRIVATE, "cache")  # its .npy are core.ready's, which reads none that would have to be unpickled
 _LOOSE = {"checkpoint.safetensors", "provenance.json"}  # rewritten while training, or holding the digests
 
 
@@ -49,23 +50,20 @@ def seal(folder: Path, provenance: Mapping[str, Any]) -> None:
 
 
 def public_files(folder: Path) -> list[str]:
-    """Relative names of all files outside `private/`, sorted."""
-    found = (path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".aside-"))
-    names = (path.relative_to(folder).as_posix() for path in found)
-    return sorted(name for name in names if name.split("/")[0] != PRIVATE)
+    """Relative names of all files outside `private/`, sorted; hidden ones (of the system, or half-written) are none."""
+    names = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    return sorted(
+        name.as_posix()
+        for name in names
+        if name.parts[0] != PRIVATE and not any(part.startswith(".") for part in name.parts)
+    )
 
 
 def verify(folder: Path) -> dict[str, Any]:
     """provenance.json of a folder whose files are what was sealed; an error of ModelFolderError's branch otherwise."""
     if not folder.is_dir():
         raise MissingFile(f"no model folder {folder}", todo="name a folder that galenic train has written")
-    for name in public_files(folder):
-        if Path(name).suffix.lower() in _CODE:
-            raise UnsafeFile(
-                f"the model folder holds {name}, a kind of file that can run code",
-                allowed="safetensors, JSON, TOML, Markdown, ONNX and skops",
-                todo="do not use this folder; ask where it came from",
-            )
+    _refuse_code(folder)
     path = folder / "provenance.json"
     if not path.is_file():
         raise ModelFolderError(
@@ -85,7 +83,28 @@ def verify(folder: Path) -> dict[str, Any]:
         )
     for name, digest in digests.items():
         _check(folder, name, digest)
+    added = [name for name in public_files(folder) if name not in digests and name not in _LOOSE]
+    if added:
+        raise DigestError(
+            f"{', '.join(added[:5])} in {folder} came after the folder was sealed",
+            allowed="the files that its provenance.json names, and what lies in private/",
+            todo="move it out of the folder, or copy the model folder again",
+        )
     return dict(kept)
+
+
+def _refuse_code(folder: Path) -> None:
+    """Wherever it lies: what is private or half-written is handed on too, by whoever copies the folder."""
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder)
+        if not path.name.lower().endswith(_CODE) or not path.is_file():
+            continue
+        if path.suffix != ".npy" or name.parts[:2] != _CACHE:
+            raise UnsafeFile(
+                f"the model folder holds {name.as_posix()}, a kind of file that can run code",
+                allowed="safetensors, JSON, TOML, Markdown, ONNX and skops",
+                todo="do not use this folder; ask where it came from",
+            )
 
 
 def _check(folder: Path, name: str, digest: str) -> None:

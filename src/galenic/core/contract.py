@@ -115,6 +115,7 @@ class Kind(Protocol):
     name: str
     frame: str  # the frame that prepares it
     from_file: bool  # True: a cell names a file or folder, so that a path alone is a case
+    groups: bool  # True: `group` says what must stay in one part where no patient is known; every value is read for it
 
     def check(self, field: Field) -> Field:
         """The field with its options validated and completed; TaskError otherwise."""
@@ -185,7 +186,11 @@ class Target(Kind, Protocol):
 
 
 class Frame(Protocol):
-    """Fields that share a space, a clock, atoms or a row: summarised, prepared, drawn and applied together."""
+    """Fields that share a space, a clock, atoms or a row: summarised, prepared, drawn and applied together.
+
+    A sample's keys are names of fields, or FIELD.MORE for what else belongs to one. Samples are stacked; a frame whose
+    samples can't be, as they differ in shape, also has `collate`, see Collating.
+    """
 
     name: str
 
@@ -211,6 +216,17 @@ class Frame(Protocol):
 
     def whole(self, prepared: Prepared, settings: Settings) -> Mapping[str, Tensor]:
         """The case without chance, no batch axis."""
+        ...
+
+
+class Collating(Protocol):
+    """What a frame of ragged samples has besides."""
+
+    def collate(self, samples: Sequence[Mapping[str, Tensor]]) -> Batch:
+        """The frame's own keys of each sample, in its own form: padded, or end to end with an index of the case.
+
+        `size` is the number of samples; `present` names each field and says which samples have it.
+        """
         ...
 
 

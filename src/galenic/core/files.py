@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,32 +16,44 @@ from typing import Any
 from galenic.core.errors import NoSpaceError, UnreadableFile, UnsafeFile
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_OF_RUST = re.compile(r"\(os error (\d+)\)")  # how safetensors tells the system's number
+_OF_NUMPY = re.compile(r"\d+ requested and \d+ written")  # how ndarray.tofile tells it, without the number
 
 
 @contextmanager
 def write_aside(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; rename it there only if the block succeeds.
+    """Yield a temporary path beside `path`; rename it there only if the block succeeds. NoSpaceError on a full disk.
 
     The temporary file keeps the suffixes of `path`, as many writers choose their format by it.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=".aside-", suffix="".join(path.suffixes[-2:]), dir=path.parent)
-    os.close(handle)
-    aside = Path(name)
+    aside: Path | None = None
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=".aside-", suffix="".join(path.suffixes[-2:]), dir=path.parent)
+        os.close(handle)
+        aside = Path(name)
         yield aside
         aside.chmod(0o644)
         with aside.open("rb") as file:
             os.fsync(file.fileno())
         aside.replace(path)
-    except OSError as error:
-        if error.errno in _FULL:
+    except Exception as error:
+        if is_full(error):
             raise NoSpaceError(
                 f"no space left while writing {path}", todo="free some space and run the same command again"
             ) from error
         raise
     finally:
-        aside.unlink(missing_ok=True)
+        if aside is not None:
+            aside.unlink(missing_ok=True)
+
+
+def is_full(error: Exception) -> bool:
+    """Whether a full disk, a used up quota or a limit on the size of files is what stopped a writer."""
+    if isinstance(error, OSError):
+        return error.errno in _FULL or (error.errno is None and _OF_NUMPY.fullmatch(str(error)) is not None)
+    told = _OF_RUST.search(str(error))
+    return told is not None and int(told[1]) in _FULL
 
 
 def write_text(path: Path, text: str) -> None:

@@ -18,7 +18,7 @@ from galenic.core.contract import Answer, Field, Judged, Learner, Outputs, Part,
 from galenic.core.crossfit import Apart, Evidence
 from galenic.core.errors import GalenicError
 from galenic.core.evaluate import measure, paired, plain, subgroups
-from galenic.core.files import write_json, write_text
+from galenic.core.files import read_json, write_json, write_text
 from galenic.core.fit import Work
 from galenic.core.model import (
     Model,
@@ -292,6 +292,8 @@ def cases_digest(work: Work) -> str:
 
 
 def seal(folder: Path) -> None:
-    """Seal the folder with the provenance kept aside, once report and card are written."""
-    kept = json.loads((folder / bundle.PRIVATE / "provenance.json").read_text(encoding="utf-8"))
-    bundle.seal(folder, kept)
+    """Seal the folder with the provenance kept aside, once report and card are written; where there is none, as in an
+    unpacked export, with what it was sealed with before."""
+    aside = folder / bundle.PRIVATE / "provenance.json"
+    kept = read_json(aside if aside.is_file() else folder / "provenance.json")
+    bundle.seal(folder, {name: value for name, value in kept.items() if name not in ("format", "digests")})

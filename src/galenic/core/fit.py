@@ -21,7 +21,7 @@ from galenic.core.evaluate import quick
 from galenic.core.files import read_json, write_json, write_text
 from galenic.core.frames import Frames
 from galenic.core.network import Network
-from galenic.core.plan import Plan, load_plan, parse_budget
+from galenic.core.plan import THREADS, Plan, for_this_run, load_plan, parse_budget
 from galenic.core.probe import pick_device
 from galenic.core.progress import Progress, Silent
 from galenic.core.ready import Ready, summarise
@@ -134,8 +134,10 @@ def _groups(cases: Cases, task: Task) -> list[str]:
     groups = list(cases.ids)
     for one in task.inputs:
         kind = registry.kind(one.kind)
-        if not kind.from_file and type(kind).__dict__.get("groups", False):
-            groups = [kind.group(cases.opened[one.name].read(row)) or own for row, own in enumerate(groups)]
+        if kind.groups:
+            values = (cases.opened[one.name].read(row) for row in range(len(cases)))
+            tied = [None if value is None else kind.group(value) for value in values]
+            groups = [group or own for group, own in zip(tied, groups, strict=True)]
     return groups
 
 
@@ -179,7 +181,7 @@ def _origin_before(job: Job) -> str:
 
 def _of_one_run(reason: str) -> bool:
     """True for what a plan says of the run it was made for, which another run must not repeat."""
-    return reason.startswith(("training.", "clock")) or reason == "warning: budget"
+    return reason.startswith(("training.", "clock")) or reason in ("warning: budget", THREADS)
 
 
 def _same_fields(plan: Plan, task: Task, network: str) -> None:
@@ -208,13 +210,15 @@ def train_job(job: Job, progress: Progress | None = None, began: float | None = 
     ranks.begin(device)
     work = open_job(job, progress, began)
     work.ready.load(work.split.used, progress, "preparing")  # the test part too: a bad case is told before, not after
-    plan = _obeyed_plan(job)
-    if plan is None:
+    known = _obeyed_plan(job)
+    if known is None:
         plan = ranks.agree(make_plan(work, device, progress))
     else:
-        of_that_run = () if job.resume else ("clock", "training.best")
-        kept = {key: text for key, text in plan.reasons.items() if not key.startswith(of_that_run)}
-        plan = plan.model_copy(update={"seed": work.seed, "reasons": kept})
+        threads = torch.get_num_threads()
+        plan = for_this_run(known, seed=work.seed, threads=threads, resumed=job.resume)
+    for key, text in plan.reasons.items():
+        if key.startswith("warning"):
+            progress.say(f"warning: {text}")
     if ranks.first():
         _write_inputs(work, plan)
     adapt = parse_budget(plan.budget).seconds is not None and job.plan is None
@@ -339,8 +343,7 @@ def _write_inputs(work: Work, plan: Plan) -> None:
     work.task.save(out / "task.toml")
     plan.save(out / "plan.json")
     split = pd.DataFrame({"id": work.cases.ids, "patient": work.cases.patients(), "part": work.split.parts})
-    (out / bundle.PRIVATE).mkdir(exist_ok=True)
-    split[split["part"] != ""].to_csv(out / bundle.PRIVATE / "split.csv", index=False)
+    write_text(out / bundle.PRIVATE / "split.csv", split[split["part"] != ""].to_csv(index=False, lineterminator="\n"))
     write_json(
         out / bundle.PRIVATE / "run.json",
         {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -35,12 +35,12 @@ class Frames:
         return {name: frame.merge(one[name], other[name]) for name, frame in self.frames.items()}
 
     def settle(self, summary: Mapping[str, Summary], budget: Budget) -> tuple[dict[str, Settings], dict[str, str]]:
-        """Settings a frame, and all reasons under `frame.decision`."""
+        """Settings a frame, and all reasons under `frame.decision`; a warning keeps its name, by which it is shown."""
         settings: dict[str, Settings] = {}
         reasons: dict[str, str] = {}
         for name, frame in self.frames.items():
             settings[name], own = frame.settle(summary[name], self.fields[name], budget)
-            reasons |= {f"{name}.{key}": text for key, text in own.items()}
+            reasons |= {key if key.startswith("warning") else f"{name}.{key}": text for key, text in own.items()}
         return settings, reasons
 
     def prepare(self, values: Values, settings: Mapping[str, Settings]) -> Prepared:
@@ -60,6 +60,26 @@ class Frames:
         for name, frame in self.frames.items():
             done |= frame.apply(prepared, frame.draw(rng, prepared, settings[name]), settings[name])
         return done
+
+    def collate(self, samples: Sequence[Mapping[str, torch.Tensor]]) -> Batch:
+        """One batch of all frames' samples: as a frame itself collates its fields where it does, else stacked."""
+        rest = [dict(sample) for sample in samples]
+        values: dict[str, torch.Tensor] = {}
+        present: dict[str, torch.Tensor] = {}
+        for name, frame in self.frames.items():
+            own_way: Callable[[Sequence[Mapping[str, torch.Tensor]]], Batch] | None = getattr(frame, "collate", None)
+            if own_way is not None:
+                own = own_way([self._taken(sample, name) for sample in rest])
+                values |= own.values
+                present |= own.present
+        stacked = collate(rest)
+        return Batch({**values, **stacked.values}, len(samples), {**present, **stacked.present})
+
+    def _taken(self, sample: dict[str, torch.Tensor], name: str) -> dict[str, torch.Tensor]:
+        """What in a sample belongs to the frame's fields, taken out of it."""
+        fields = [field.name for field in self.fields[name]]
+        own = [key for key in sample if any(key == field or key.startswith(f"{field}.") for field in fields)]
+        return {key: sample.pop(key) for key in own}
 
 
 def collate(samples: Sequence[Mapping[str, torch.Tensor]]) -> Batch:

@@ -15,6 +15,7 @@ from galenic.core.errors import BudgetError, MissingFile, NewerVersionError, Pla
 from galenic.core.files import write_json
 
 FORMAT = 1
+THREADS = "warning: threads"  # the reason that says that a plan met other threads than it was made with
 
 
 class Training(BaseModel):
@@ -97,6 +98,17 @@ def load_plan(path: Path) -> Plan:
         return Plan.model_validate(data)
     except (ValueError, UnicodeDecodeError, ValidationError, RecursionError) as error:
         raise PlanError(f"{path} is no plan of this version: {str(error)[:400]}") from error
+
+
+def for_this_run(plan: Plan, *, seed: int, threads: int, resumed: bool) -> Plan:
+    """The plan of a run that is repeated or resumed, without what only that one had to say, for the threads here."""
+    gone = () if resumed else ("clock", "training.best", THREADS)
+    reasons = {key: text for key, text in plan.reasons.items() if not key.startswith(gone)}
+    then = plan.training.threads
+    if then != threads:
+        reasons[THREADS] = f"planned for {then} threads, run with {threads}: numbers may differ in the last digits"
+    training = plan.training.model_copy(update={"threads": threads})
+    return plan.model_copy(update={"seed": seed, "reasons": reasons, "training": training})
 
 
 _MOST = 1e9  # of any unit: more is a slip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import statistics
 import time
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 import torch
 
 from galenic.core.contract import Batch
+from galenic.core.errors import InputError
 from galenic.core.network import Network
 from galenic.core.train import as_layout, batch_as_layout
 
@@ -26,10 +28,26 @@ class Probe:
 
 
 def pick_device(wanted: str) -> torch.device:
-    """`auto` takes CUDA where there is one."""
-    if wanted == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(wanted)
+    """The device asked for; `auto` takes CUDA where there is one. InputError for one that is not here.
+
+    Of several processes on one machine, as torchrun starts them, each takes the GPU of its own number.
+    """
+    found = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    name = wanted if wanted != "auto" else "cuda" if found else "cpu"
+    allowed = ["auto", "cpu", *(["cuda"] if found else []), *(f"cuda:{number}" for number in range(found))]
+    if name not in allowed:
+        raise InputError(f"the device {wanted!r}, which is not here", allowed=", ".join(allowed))
+    own = os.environ.get("LOCAL_RANK")
+    if name == "cpu" or own is None:
+        return torch.device(name)
+    beside = int(os.environ.get("LOCAL_WORLD_SIZE", int(own) + 1))
+    if beside > (found if name == "cuda" else 1):
+        raise InputError(
+            f"{beside} processes of this machine with the device {wanted!r}, and {found} GPUs",
+            allowed="a GPU for each process",
+            todo=f"torchrun --nproc-per-node {found} with --device cuda, or --device cpu",
+        )
+    return torch.device("cuda", int(own)) if name == "cuda" else torch.device(name)
 
 
 def has_bf16(device: torch.device) -> bool:
@@ -87,7 +105,7 @@ def _seconds(
         torch.autograd.backward(total)
         optimizer.step()
         if device.type == "cuda":
-            torch.cuda.synchronize()
+            torch.cuda.synchronize(device)
         times.append(time.perf_counter() - began)
         if step >= 1 and times[-1] > 1.25 * best:
             break

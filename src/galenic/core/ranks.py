@@ -15,8 +15,13 @@ T = TypeVar("T")
 
 def begin(device: torch.device) -> None:
     """Join the group that torchrun set up; nothing to do in a process of its own."""
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not distributed.is_initialized():
-        distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or distributed.is_initialized():
+        return
+    if device.type == "cuda":
+        torch.cuda.set_device(device)  # NCCL sends what is no tensor by way of the current device
+        distributed.init_process_group("nccl", device_id=device)
+    else:
+        distributed.init_process_group("gloo")
 
 
 def end() -> None:

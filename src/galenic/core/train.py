@@ -21,7 +21,6 @@ from torch.nn.parallel import DistributedDataParallel
 from galenic.core import checkpoint, ranks
 from galenic.core.contract import Batch
 from galenic.core.files import write_text
-from galenic.core.frames import collate
 from galenic.core.interrupt import held_interrupt
 from galenic.core.network import Network
 from galenic.core.plan import Training
@@ -65,7 +64,7 @@ class Feed:
             self.ready.frames.sample(np.random.default_rng([self.seed, 2, slot]), self.ready[row], self.ready.settings)
             for slot, row in mine or every[:1]
         ]
-        batch = collate(samples)
+        batch = self.ready.frames.collate(samples)
         return batch if mine else Batch(batch.values, 0, batch.present)
 
 

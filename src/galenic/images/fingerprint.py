@@ -277,7 +277,7 @@ def _warn_empty(summary: Summary, masks: Mapping[str, Any], reasons: dict[str, s
                     todo="take the class out of the task's classes, or move a case that has it into the training part",
                 )
             if cases < 3:
-                reasons[f"warning: class {title}"] = f"only {cases} training cases show it; its score will be unsure"
+                reasons[f"warning: class {title}"] = f"only {cases} training cases show {title}: its score is unsure"
 
 
 def _augment(dims: int, modality: str, summary: Summary, reasons: dict[str, str]) -> dict[str, Any]:

@@ -32,6 +32,7 @@ class ImageKind:
     name = "image"
     frame = "space"
     from_file = True
+    groups = False
 
     def check(self, field: Field) -> Field:
         """Options: modality (DICOM's term), channels (names), window ([low, high], clipped to when read)."""
@@ -76,6 +77,7 @@ class MaskKind:
     name = "mask"
     frame = "space"
     from_file = True
+    groups = False
     definitions = rules.DEFINITIONS
     main_score = rules.MAIN
     baselines: tuple[str, ...] = ("threshold", "mean_mask")

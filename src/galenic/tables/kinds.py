@@ -31,6 +31,7 @@ class Number:
     name = "number"
     frame = "row"
     from_file = False
+    groups = False
 
     def check(self, field: Field) -> Field:
         """The field as it is; TaskError for an option, no column, or a pattern that would take in every column."""
@@ -68,6 +69,7 @@ class Category:
     name = "category"
     frame = "row"
     from_file = False
+    groups = False
     definitions: Mapping[str, Definition] = measure.DEFINITIONS
     main_score = "auroc"
     baselines = ("prior", "logistic", "boosting")
