@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from galenic.catalog import tables
-from galenic.core import registry
+from galenic.core import bundle, registry
 from galenic.core.cases import ROLES, Cases, case_name, open_cases, read_table
 from galenic.core.contract import Field
 from galenic.core.errors import InputError, MissingFile, TaskError
@@ -22,12 +22,16 @@ _TABLES = (".csv", ".tsv", ".parquet")
 
 @dataclass(frozen=True)
 class Found:
-    """A task with its table of cases; relative paths in the table are below `root`."""
+    """A task with its table of cases; relative paths in the table are below `root`.
+
+    place: the file or folder that the table was read from, None for a catalogued set.
+    """
 
     task: Task
     table: pd.DataFrame
     root: Path
     split: Path | None = None
+    place: Path | None = None
     warnings: list[str] = field(default_factory=list)
 
 
@@ -46,7 +50,8 @@ def find(what: str | Path, inputs: Sequence[str] = (), targets: Sequence[str] = 
     if path.suffix.lower() in _TABLES:
         table = read_table(path)
         root = path.resolve().parent
-        return Found(_inferred(path.stem, table, root, inputs, targets), table, root)
+        task = _inferred(path.stem, table, root, inputs, targets)
+        return Found(task, table, root, place=path.resolve())
     if path.is_dir():
         return of_folder(path, inputs, targets)
     raise MissingFile(
@@ -70,7 +75,22 @@ def of_task(task: Task, root: Path | None = None) -> Found:
     base = root or Path.cwd()
     path = base / task.table
     split = base / task.split if task.split else None
-    return Found(task, read_cases(path), root_of(path), split)
+    return Found(task, read_cases(path), root_of(path), split, path.resolve())
+
+
+def of_model(folder: Path, task: Task) -> Found:
+    """The cases that the model in `folder` was made from: its catalogued set, else the table that private/ names.
+
+    MissingFile where the folder does not say, or the table is no longer where it was.
+    """
+    if task.data is not None:
+        return of_task(task)
+    kept = folder / bundle.PRIVATE / "task.toml"
+    place = Path((load_task(kept).table if kept.is_file() else None) or "")
+    if not place.name or not place.exists():
+        where = f"were read from {place}, which is not there" if place.name else f"are not named in {kept}"
+        raise MissingFile(f"the cases of this model {where}", todo="name a table of cases")
+    return of_task(task.model_copy(update={"table": str(place), "split": None}))
 
 
 def read_cases(path: Path) -> pd.DataFrame:
@@ -91,7 +111,8 @@ def of_folder(path: Path, inputs: Sequence[str], targets: Sequence[str]) -> Foun
         layout = registry.get("layouts", name)
         if layout.recognises(path):
             table, task = layout.read(path)
-            return Found(_with_fields(task, inputs, targets), table, path.resolve(), None, list(layout.warnings(path)))
+            own = path.resolve()
+            return Found(_with_fields(task, inputs, targets), table, own, None, own, list(layout.warnings(path)))
     raise InputError(
         f"the folder {path} has no layout that is known here",
         allowed="nnU-Net's imagesTr and labelsTr, images with _mask, _seg or _label files beside them, or a folder a "

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
@@ -37,7 +38,8 @@ FEW_STEPS, FEW_EPOCHS = 200, 2.0
 class Job:
     """All that a training is asked for. `table` is the table of cases, paths in it relative to `root`.
 
-    seed: None is 0, or the seed of the plan that is obeyed.
+    seed: None is 0, or the seed of the plan that is obeyed. place: the file or folder that `table` was read from, None
+    for a catalogued set. asked: what was asked for in words, kept in private/run.json.
     """
 
     task: Task
@@ -55,6 +57,8 @@ class Job:
     exact: bool = False
     resume: bool = False
     warnings: list[str] = field(default_factory=list)
+    place: Path | None = None
+    asked: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -363,11 +367,16 @@ def _write_inputs(work: Work, plan: Plan) -> None:
     split = pd.DataFrame({"id": work.cases.ids, "patient": work.cases.patients(), "part": work.split.parts})
     (out / bundle.PRIVATE).mkdir(exist_ok=True)
     split[split["part"] != ""].to_csv(out / bundle.PRIVATE / "split.csv", index=False)
+    if work.job.place is not None:  # what evaluates and repeats a run on own cases, wherever it is called from
+        named = {"table": str(work.job.place), "split": None}
+        work.task.model_copy(update=named).save(out / bundle.PRIVATE / "task.toml")
     write_json(
         out / bundle.PRIVATE / "run.json",
         {
             "task": work.task.name, "budget": work.job.budget, "network": work.job.network, "seed": plan.seed,
             "device": work.job.device, "folds": work.job.folds, "exact": work.job.exact,
             "split": work.split.origin, "warnings": work.split.warnings,
+            "table": None if work.job.place is None else str(work.job.place), "root": str(work.job.root),
+            "asked": work.job.asked,
         },
     )  # fmt: skip
