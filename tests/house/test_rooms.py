@@ -17,6 +17,7 @@ MORE = {
         "body.py": "which voxels are air, so that they are never computed",
         "fingerprint.py": "the mergeable summary, and the decisions taken from it",
         "frame.py": "the frame that images and masks share",
+        "guess.py": "which columns of a bare table hold pictures, and which rather masks",
         "layouts.py": "folders of known layout as tables of cases",
         "losses.py": "Dice and cross-entropy",
         "rules.py": "what a mask is judged by",

@@ -8,7 +8,7 @@ from inspect import signature
 from pathlib import Path
 from typing import Any
 
-from galenic.core.errors import UnsupportedFile
+from galenic.core.errors import UnreadableFile, UnsupportedFile
 from galenic.formats.guard import existing
 from galenic.values import Image, Mask
 
@@ -57,6 +57,26 @@ def format_of(path: Path | str) -> str:
     if found is None:
         raise UnsupportedFile(f"{path} is of no format that is read", allowed=READ)
     return found
+
+
+def holds_image(path: Path) -> bool:
+    """Whether a path means an image: a file of a format read here, or a folder with DICOM images in it or below.
+
+    A file that is not there counts by its name, so that its reader tells that it is missing. What DICOM holds besides
+    images (SEG, RTSTRUCT, reports) does not count; a damaged image does.
+    """
+    try:
+        if not path.exists():
+            return path.name.lower().endswith(tuple(_SUFFIXES))
+        if format_of(path) == "dicom":
+            return bool(import_module("galenic.formats.dicom").holds_image(path))
+    except UnsupportedFile:
+        return False
+    except UnreadableFile:
+        return True
+    except (OSError, ValueError):  # a text too long or too odd to be a path
+        return False
+    return True
 
 
 def read_image(path: Path | str, **options: Any) -> Image:

@@ -12,7 +12,8 @@ import pandas as pd
 
 from galenic.core.contract import Answer, Array, Field, Judged, Prepared, Settings, Values
 from galenic.core.errors import TaskError
-from galenic.images import answers, layouts, read, rules, show, write
+from galenic.formats import index
+from galenic.images import answers, guess, layouts, read, rules, show, write
 from galenic.images.losses import dice_cross_entropy
 from galenic.values import Image, Mask
 
@@ -32,6 +33,7 @@ class ImageKind:
     name = "image"
     frame = "space"
     from_file = True
+    reads = index.READ
 
     def check(self, field: Field) -> Field:
         """Options: modality (DICOM's term), channels (names), window ([low, high], clipped to when read)."""
@@ -52,6 +54,14 @@ class ImageKind:
     def expand(self, path: Path) -> list[Path]:
         """The files and series folders that a path to predict means; see layouts.expand."""
         return layouts.expand(path)
+
+    def recognises(self, cell: str, root: Path) -> bool:
+        """Whether a cell names an image; see guess.recognises."""
+        return guess.recognises(cell, root)
+
+    def doubt(self, column: str, cells: Sequence[str], root: Path) -> str:
+        """Why a column of images is rather of masks, or ""; see guess.doubt."""
+        return guess.doubt(column, cells, root)
 
     def features(self, array: Array, field: Field, settings: Settings) -> Array:
         """(9 C,) float32: seven quantiles (1 to 99 %), mean and standard deviation of each channel."""
