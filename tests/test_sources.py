@@ -17,6 +17,7 @@ from galenic.core.contract import Field
 from galenic.core.errors import InputError, MissingFile, TaskError
 from galenic.core.task import Task
 from galenic.formats import index, nifti
+from galenic.formats.dicom import find_series
 from galenic.values import Geometry, Image, Mask
 
 IMAGE = [Field(name="image", kind="image", columns=["image"])]
@@ -279,3 +280,18 @@ def test_text_that_is_no_path_is_no_picture(tmp_path: Path) -> None:
     found = sources.find(tmp_path / "t.csv", targets=["ill:category"])
     assert [(one.name, one.columns) for one in found.task.inputs] == [("numbers", ["a"])]
     assert any("guessed as number input: a" in text for text in found.warnings)
+
+
+def test_an_export_of_mixed_series_is_a_case_a_series(tmp_path: Path) -> None:
+    task = registry.checked(Task(name="own", inputs=IMAGE, targets=LABEL))
+    (tmp_path / "export").mkdir()
+    for at in range(2):
+        dicom_scan(tmp_path / str(at), at)
+        for file in (tmp_path / str(at)).iterdir():
+            file.rename(tmp_path / "export" / f"{at}{file.name}")
+    uids = sorted(series.uid for series in find_series(tmp_path / "export"))
+    cases = sources.to_predict(task, [tmp_path / "export"])
+    assert cases.ids == [f"export-{uid[-12:].replace('.', '-')}" for uid in uids]
+    assert [cases.values(row)["image"].series_uid for row in range(2)] == uids
+    one = sources.to_predict(task, [Path(f"{tmp_path / 'export'}#{uids[1]}")])
+    assert one.values(0)["image"].series_uid == uids[1]

@@ -14,6 +14,7 @@ from galenic.core import bundle, registry
 from galenic.core.cases import ROLES, Cases, case_name, open_cases, read_table
 from galenic.core.contract import Field
 from galenic.core.errors import InputError, MissingExtra, MissingFile, TaskError
+from galenic.core.files import of_file
 from galenic.core.task import Task, load_task, parse_field
 
 SHIPPED = Path(str(files("galenic"))) / "tasks"
@@ -236,7 +237,7 @@ def to_predict(task: Task, inputs: Sequence[Path]) -> Cases:
 
 
 def _expand(kind: object, path: Path) -> list[Path]:
-    if not path.exists():
+    if not of_file(path)[0].exists():
         raise MissingFile(f"no file or folder {path}")
     expand = getattr(kind, "expand", None)
     found = expand(path) if expand is not None else [path]

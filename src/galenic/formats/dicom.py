@@ -147,7 +147,7 @@ def _chosen(folder: Path, found: dict[str, list[Header]], series_uid: str | None
             raise SeriesError(
                 f"the folder {folder} holds {len(found)} series: {listed}",
                 allowed="one series, or one named",
-                todo="choose one by series_uid, or name the folder or file of one series",
+                todo=f"name one as {folder.name}#UID or in a column series_uid, or name the folder of one series",
             )
         return next(iter(found.values()))
     if series_uid not in found:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from galenic.core.errors import UnreadableFile, UnsupportedFile
+from galenic.core.files import of_file
 from galenic.formats.guard import existing
 from galenic.values import Image, Mask
 
@@ -66,6 +67,7 @@ def holds_image(path: Path) -> bool:
     images (SEG, RTSTRUCT, reports) does not count; a damaged image does.
     """
     try:
+        path, _ = of_file(path)
         if not path.exists():
             return path.name.lower().endswith(tuple(_SUFFIXES))
         if format_of(path) == "dicom":
@@ -80,7 +82,13 @@ def holds_image(path: Path) -> bool:
 
 
 def read_image(path: Path | str, **options: Any) -> Image:
-    """The Image of a file or DICOM folder; options go to the format's own reader (as series_uid or channels)."""
+    """The Image of a file or DICOM folder; options go to the format's own reader (as series_uid or channels).
+
+    FOLDER#UID is one series of a folder.
+    """
+    path, series = of_file(Path(path))
+    if series:
+        options = {"series_uid": series, **options}
     return _read(path, "read_image", options)  # type: ignore[no-any-return]
 
 

@@ -36,8 +36,11 @@ class ImageKind:
     reads = index.READ
 
     def check(self, field: Field) -> Field:
-        """Options: modality (DICOM's term), channels (names), window ([low, high], clipped to when read)."""
-        own = _only(field, {"modality", "channels", "window"})
+        """Options: modality (DICOM's term), channels (names), window ([low, high], clipped to when read), series_uid.
+
+        series_uid: the column that names the DICOM series to take from a folder of several; see read.with_series.
+        """
+        own = _only(field, {"modality", "channels", "window", "series_uid"})
         modality, channels, window = own.get("modality"), own.get("channels"), own.get("window")
         if modality is not None and not (isinstance(modality, str) and modality):
             raise _wrong(field, "modality", modality, "a DICOM modality such as CT, MR, US or XR")
@@ -45,8 +48,16 @@ class ImageKind:
             raise _wrong(field, "channels", channels, "a list of different names")
         if window is not None and not (_numbers(window, 2) and window[0] < window[1]):
             raise _wrong(field, "window", window, "[low, high], low below high")
+        series = own.get("series_uid")
+        if series is not None and not (isinstance(series, str) and series and len(field.columns) == 1):
+            raise _wrong(field, "series_uid", series, "the name of a column, for a field of one column")
         done = {"modality": modality.upper() if modality else None, "channels": channels, "window": window}
+        done |= {"series_uid": series} if series else {}
         return field.model_copy(update={"options": done})
+
+    def joined(self, field: Field, table: pd.DataFrame) -> pd.DataFrame:
+        """The table with each cell's DICOM series in it; see read.with_series."""
+        return read.with_series(field, table)
 
     def open(self, field: Field, table: pd.DataFrame, root: Path) -> read.ImageSource:
         return read.open_images(field, table, root)
