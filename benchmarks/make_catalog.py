@@ -24,6 +24,7 @@ from galenic.catalog.entry import HERE, Entry, read_entry, set_digest
 
 SMALL_SET = 1000  # files; a larger set has its digest over all files only
 LISTED_SPLITS = {
+    "bccd": "id",
     "cxr-lungs": "id",
     "dsb2018-nuclei": "id",
     "lidc-nodule-slices": "patient",
@@ -65,7 +66,10 @@ def split_csv(key: str, parts: Iterable[tuple[str, str]]) -> bytes:
 
 def listed_split(name: str, source: dict[str, Any]) -> bytes:
     """The split that SOURCE.json lists, by patient or by case."""
-    parts = [(Path(case).stem, part) for part in ("train", "test") for case in source["split"][part]]
+    lists = {
+        part: source["split"].get(key, []) for part, key in (("train", "train"), ("valid", "val"), ("test", "test"))
+    }
+    parts = [(Path(case).stem, part) for part, listed in lists.items() for case in listed]
     return split_csv(LISTED_SPLITS[name], parts)
 
 

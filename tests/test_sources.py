@@ -6,7 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pydicom
 import pytest
+from pydicom.data import get_testdata_file
 
 from galenic import sources
 from galenic.core import registry
@@ -14,7 +16,8 @@ from galenic.core.cases import open_cases
 from galenic.core.contract import Field
 from galenic.core.errors import InputError, MissingFile, TaskError
 from galenic.core.task import Task
-from galenic.formats import nifti
+from galenic.formats import index, nifti
+from galenic.formats.dicom import find_series
 from galenic.values import Geometry, Image, Mask
 
 IMAGE = [Field(name="image", kind="image", columns=["image"])]
@@ -193,3 +196,102 @@ def test_what_cannot_be_predicted_is_told(tmp_path: Path) -> None:
     plain = Task(name="labs", inputs=NUMBERS, targets=OUTCOME)
     with pytest.raises(InputError, match="one table of cases"):
         sources.to_predict(plain, [tmp_path])
+
+
+def dicom_scan(folder: Path, at: int) -> None:
+    """Three slices of a random CT, 6 x 5."""
+    folder.mkdir(parents=True)
+    series = pydicom.uid.generate_uid()
+    for k in range(3):
+        slice_ = pydicom.dcmread(get_testdata_file("CT_small.dcm", download=False))
+        slice_.SOPInstanceUID = slice_.file_meta.MediaStorageSOPInstanceUID = pydicom.uid.generate_uid()
+        slice_.SeriesInstanceUID, slice_.Rows, slice_.Columns = series, 6, 5
+        slice_.ImagePositionPatient = [0, 0, 2.0 * k]
+        slice_.PixelData = np.random.default_rng([at, k]).integers(0, 900, (6, 5), np.int16).tobytes()
+        slice_.save_as(folder / f"{k}.dcm")
+
+
+@pytest.fixture
+def hospital(tmp_path: Path) -> Path:
+    """The DICOM table of the tutorial: an image cell is the folder of a series, its mask a NIfTI on that grid."""
+    rows = []
+    for at in range(3):
+        dicom_scan(tmp_path / "dicom" / f"p{at}" / "ct", at)
+        image = index.read_image(tmp_path / "dicom" / f"p{at}" / "ct")
+        for name in ("masks", "second"):
+            array = (image.array[0] > -500).astype(np.uint8)
+            nifti.write_mask(Mask(array, image.geometry), tmp_path / name / f"p{at}.nii.gz")
+        rows.append({"id": f"ct{at}", "patient": f"p{at}", "image": f"dicom/p{at}/ct", "mask": f"masks/p{at}.nii.gz",
+                     "other": f"second/p{at}.nii.gz"})  # fmt: skip
+    pd.DataFrame(rows).to_csv(tmp_path / "cases.csv", index=False)
+    return tmp_path / "cases.csv"
+
+
+def test_a_folder_of_dicom_slices_is_a_picture(hospital: Path) -> None:
+    found = sources.find(hospital, targets=["mask:mask"])
+    assert [(one.name, one.kind) for one in found.task.inputs] == [("image", "image")]
+    cases = open_cases(found.table, found.root, registry.checked(found.task))
+    assert cases.values(0)["image"].shape == cases.values(0)["mask"].shape == (3, 6, 5)
+
+
+def test_what_was_guessed_and_what_was_left_out_is_told(hospital: Path) -> None:
+    """A second rater's masks tell the truth: by their content they are no input, whatever their column is called."""
+    told = sources.find(hospital, targets=["mask:mask"]).warnings
+    assert any("guessed as image input: image" in text for text in told)
+    assert any("column other was not taken as an input" in text and "as masks do" in text for text in told)
+    named = sources.find(hospital, inputs=["image:image", "other:image"], targets=["mask:mask"])
+    assert len(named.task.inputs) == 2
+    assert named.warnings == []
+
+
+@pytest.mark.parametrize("name", ["rater2_mask", "Segmentation", "secondReader", "gt", "annotator_b", "lungLabel"])
+def test_a_column_called_like_a_mask_is_no_input(table: Path, name: str) -> None:
+    """Here its files are pictures like all others, as a probability map is."""
+    frame = pd.read_csv(table)
+    frame[name] = frame["image"]
+    frame.to_csv(table, index=False)
+    found = sources.find(table, targets=["label:mask"])
+    assert [one.name for one in found.task.inputs] == ["image"]
+    assert any(f"column {name} was not taken" in text for text in found.warnings)
+
+
+def test_masks_alone_make_no_input(table: Path) -> None:
+    frame = pd.read_csv(table).drop(columns=["image", "age"])
+    frame["outline"] = frame["label"]
+    frame.to_csv(table, index=False)
+    with pytest.raises(TaskError, match="no column of the table can serve as input; the column outline was not taken"):
+        sources.find(table, targets=["label:mask"])
+
+
+@pytest.mark.parametrize("name", ["a.nhdr", "a.ima", "a.dicom", "a.mhd", "a.nii.gz", "a.tiff"])
+def test_a_file_that_is_not_there_counts_by_its_name(tmp_path: Path, name: str) -> None:
+    """So that what is told is the missing file, not a table without inputs."""
+    pd.DataFrame({"scan": [name, name], "ill": ["x", "y"]}).to_csv(tmp_path / "t.csv", index=False)
+    found = sources.find(tmp_path / "t.csv", targets=["ill:category"])
+    assert [(one.name, one.kind) for one in found.task.inputs] == [("scan", "image")]
+    with pytest.raises(MissingFile, match="2 file"):
+        open_cases(found.table, found.root, registry.checked(found.task))
+
+
+def test_text_that_is_no_path_is_no_picture(tmp_path: Path) -> None:
+    texts = [f"{'cough and fever ' * 400}{at}" for at in range(8)]
+    frame = pd.DataFrame({"remark": texts, "folder": ["."] * 8, "a": range(8), "ill": ["x", "y"] * 4})
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    found = sources.find(tmp_path / "t.csv", targets=["ill:category"])
+    assert [(one.name, one.columns) for one in found.task.inputs] == [("numbers", ["a"])]
+    assert any("guessed as number input: a" in text for text in found.warnings)
+
+
+def test_an_export_of_mixed_series_is_a_case_a_series(tmp_path: Path) -> None:
+    task = registry.checked(Task(name="own", inputs=IMAGE, targets=LABEL))
+    (tmp_path / "export").mkdir()
+    for at in range(2):
+        dicom_scan(tmp_path / str(at), at)
+        for file in (tmp_path / str(at)).iterdir():
+            file.rename(tmp_path / "export" / f"{at}{file.name}")
+    uids = sorted(series.uid for series in find_series(tmp_path / "export"))
+    cases = sources.to_predict(task, [tmp_path / "export"])
+    assert cases.ids == [f"export-{uid[-12:].replace('.', '-')}" for uid in uids]
+    assert [cases.values(row)["image"].series_uid for row in range(2)] == uids
+    one = sources.to_predict(task, [Path(f"{tmp_path / 'export'}#{uids[1]}")])
+    assert one.values(0)["image"].series_uid == uids[1]

@@ -99,6 +99,7 @@ def content_of(folder: Path, *, smoke: bool = False) -> Content:
     red = [ONE_SUBJECT] if task.get("within_one_subject") else []
     return Content(
         task=task, plan=plan, metrics=metrics, history=lines, provenance=provenance,
+        run=_json(folder / bundle.PRIVATE / "run.json"),
         pictures=[Picture(**one) for one in kept], data=data, red=red, smoke=smoke,
     )  # fmt: skip
 

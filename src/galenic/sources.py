@@ -10,10 +10,11 @@ from pathlib import Path
 import pandas as pd
 
 from galenic.catalog import tables
-from galenic.core import registry
+from galenic.core import bundle, registry
 from galenic.core.cases import ROLES, Cases, case_name, open_cases, read_table
 from galenic.core.contract import Field
-from galenic.core.errors import InputError, MissingFile, TaskError
+from galenic.core.errors import InputError, MissingExtra, MissingFile, TaskError
+from galenic.core.files import of_file
 from galenic.core.task import Task, load_task, parse_field
 
 SHIPPED = Path(str(files("galenic"))) / "tasks"
@@ -22,12 +23,16 @@ _TABLES = (".csv", ".tsv", ".parquet")
 
 @dataclass(frozen=True)
 class Found:
-    """A task with its table of cases; relative paths in the table are below `root`."""
+    """A task with its table of cases; relative paths in the table are below `root`.
+
+    place: the file or folder that the table was read from, None for a catalogued set.
+    """
 
     task: Task
     table: pd.DataFrame
     root: Path
     split: Path | None = None
+    place: Path | None = None
     warnings: list[str] = field(default_factory=list)
 
 
@@ -46,7 +51,8 @@ def find(what: str | Path, inputs: Sequence[str] = (), targets: Sequence[str] = 
     if path.suffix.lower() in _TABLES:
         table = read_table(path)
         root = path.resolve().parent
-        return Found(_inferred(path.stem, table, root, inputs, targets), table, root)
+        task, told = _inferred(path.stem, table, root, inputs, targets)
+        return Found(task, table, root, place=path.resolve(), warnings=told)
     if path.is_dir():
         return of_folder(path, inputs, targets)
     raise MissingFile(
@@ -70,7 +76,22 @@ def of_task(task: Task, root: Path | None = None) -> Found:
     base = root or Path.cwd()
     path = base / task.table
     split = base / task.split if task.split else None
-    return Found(task, read_cases(path), root_of(path), split)
+    return Found(task, read_cases(path), root_of(path), split, path.resolve())
+
+
+def of_model(folder: Path, task: Task) -> Found:
+    """The cases that the model in `folder` was made from: its catalogued set, else the table that private/ names.
+
+    MissingFile where the folder does not say, or the table is no longer where it was.
+    """
+    if task.data is not None:
+        return of_task(task)
+    kept = folder / bundle.PRIVATE / "task.toml"
+    place = Path((load_task(kept).table if kept.is_file() else None) or "")
+    if not place.name or not place.exists():
+        where = f"were read from {place}, which is not there" if place.name else f"are not named in {kept}"
+        raise MissingFile(f"the cases of this model {where}", todo="name a table of cases")
+    return of_task(task.model_copy(update={"table": str(place), "split": None}))
 
 
 def read_cases(path: Path) -> pd.DataFrame:
@@ -91,7 +112,8 @@ def of_folder(path: Path, inputs: Sequence[str], targets: Sequence[str]) -> Foun
         layout = registry.get("layouts", name)
         if layout.recognises(path):
             table, task = layout.read(path)
-            return Found(_with_fields(task, inputs, targets), table, path.resolve(), None, list(layout.warnings(path)))
+            own = path.resolve()
+            return Found(_with_fields(task, inputs, targets), table, own, None, own, list(layout.warnings(path)))
     raise InputError(
         f"the folder {path} has no layout that is known here",
         allowed="nnU-Net's imagesTr and labelsTr, images with _mask, _seg or _label files beside them, or a folder a "
@@ -114,8 +136,10 @@ def _field(text: str) -> Field:
     return Field(name=column, kind=kind, columns=[column])
 
 
-def _inferred(name: str, table: pd.DataFrame, root: Path, inputs: Sequence[str], targets: Sequence[str]) -> Task:
-    """A task for a bare table: targets must be named; inputs are guessed where they are not."""
+def _inferred(
+    name: str, table: pd.DataFrame, root: Path, inputs: Sequence[str], targets: Sequence[str]
+) -> tuple[Task, list[str]]:
+    """A task for a bare table, and what to say of it: targets must be named; inputs are guessed where they are not."""
     if not targets:
         raise TaskError(
             f"the table {name} comes with no target",
@@ -123,8 +147,11 @@ def _inferred(name: str, table: pd.DataFrame, root: Path, inputs: Sequence[str],
             todo="name what is to be learnt, for example --target mask:mask",
         )
     goals = [_completed(_field(text), table, root) for text in targets]
-    given = [_field(text) for text in inputs] or _guess(table, {column for one in goals for column in one.columns})
-    return Task(name=name, inputs=given, targets=goals)
+    told: list[str] = []
+    given = [_field(text) for text in inputs]
+    if not given:
+        given, told = _guess(table, {column for one in goals for column in one.columns}, root)
+    return Task(name=name, inputs=given, targets=goals), told
 
 
 def _completed(field: Field, table: pd.DataFrame, root: Path) -> Field:
@@ -135,9 +162,11 @@ def _completed(field: Field, table: pd.DataFrame, root: Path) -> Field:
     return Field.model_validate(infer(field, table, root).model_dump())
 
 
-def _guess(table: pd.DataFrame, used: set[str]) -> list[Field]:
-    """Input fields of the columns that are neither targets nor roles: pictures by ending, numbers, categories."""
-    pictures, numbers, categories = [], [], []
+def _guess(table: pd.DataFrame, used: set[str], root: Path) -> tuple[list[Field], list[str]]:
+    """Input fields of the columns that are neither targets nor roles, and a warning for each: files, else numbers and
+    categories. A column that its kind takes for a drawn answer is left out, and that is said.
+    """
+    files, numbers, categories, told = [], [], [], []
     for column in table.columns:
         if column in used or column in ROLES:
             continue
@@ -146,25 +175,46 @@ def _guess(table: pd.DataFrame, used: set[str]) -> list[Field]:
             categories.append(column)
         elif pd.api.types.is_numeric_dtype(values):
             numbers.append(column)
-        elif len(values) and _looks_like_picture(str(values.iloc[0])):
-            pictures.append(column)
+        elif kind := _kind_of(values, root):
+            doubt = _doubt(kind, column, values, root)
+            told += [f"the column {column} was not taken as an input: {doubt}"] if doubt else []
+            files += [] if doubt else [Field(name=column, kind=kind, columns=[column])]
         elif 1 < values.nunique() <= min(30, max(2, len(values) // 4)):
             categories.append(column)
-    if pictures:
-        return [Field(name=column, kind="image", columns=[column]) for column in pictures]
-    fields = [Field(name=column, kind="category", columns=[column]) for column in categories]
-    if numbers:
+    fields = files or [Field(name=column, kind="category", columns=[column]) for column in categories]
+    if numbers and not files:
         fields.insert(0, Field(name="numbers", kind="number", columns=list(numbers)))
     if not fields:
-        raise TaskError("no column of the table can serve as input", todo="name one with --input COLUMN:KIND")
-    return fields
+        raise TaskError(
+            "; ".join(["no column of the table can serve as input", *told]), todo="name one with --input COLUMN:KIND"
+        )
+    return fields, [*map(_guessed, fields), *told]
 
 
-_PICTURES = (".nii", ".nii.gz", ".nrrd", ".mha", ".mhd", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm")
+def _guessed(field: Field) -> str:
+    return f"guessed as {field.kind} input: {', '.join(field.columns)} (--input COLUMN:KIND names inputs for sure)"
 
 
-def _looks_like_picture(text: str) -> bool:
-    return text.lower().endswith(_PICTURES)
+def _first(values: pd.Series) -> list[str]:
+    return [str(value) for value in values.iloc[:3]]
+
+
+def _kind_of(values: pd.Series, root: Path) -> str:
+    """The kind that recognises the first cells of a column of text as its files; "" for none."""
+    for name in registry.names("kinds"):
+        try:
+            recognises = getattr(registry.kind(name), "recognises", None)
+        except MissingExtra:  # of a room that this table need not be about
+            continue
+        if recognises is not None and any(recognises(cell, root) for cell in _first(values)):
+            return name
+    return ""
+
+
+def _doubt(kind: str, column: str, values: pd.Series, root: Path) -> str:
+    """What makes a kind take a column for a drawn answer, which would tell the truth; "" where nothing does."""
+    doubt = getattr(registry.kind(kind), "doubt", None)
+    return "" if doubt is None else str(doubt(str(column), _first(values), root))
 
 
 def to_predict(task: Task, inputs: Sequence[Path]) -> Cases:
@@ -187,12 +237,12 @@ def to_predict(task: Task, inputs: Sequence[Path]) -> Cases:
 
 
 def _expand(kind: object, path: Path) -> list[Path]:
-    if not path.exists():
+    if not of_file(path)[0].exists():
         raise MissingFile(f"no file or folder {path}")
     expand = getattr(kind, "expand", None)
     found = expand(path) if expand is not None else [path]
     if not found:
-        raise InputError(f"{path} holds nothing that can be read", allowed=", ".join(_PICTURES) + " or a DICOM folder")
+        raise InputError(f"{path} holds nothing that can be read", allowed=getattr(kind, "reads", ""))
     return list(found)
 
 

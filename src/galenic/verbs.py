@@ -74,7 +74,8 @@ def train(  # noqa: PLR0913 - the options of the command
     job = Job(
         task=found.task, table=found.table, root=found.root, out=out, budget=budget, network=network,
         split=split or found.split, folds=folds, start_from=start_from, plan=plan, seed=seed, device=device,
-        exact=exact, resume=resume, warnings=found.warnings,
+        exact=exact, resume=resume, warnings=found.warnings, place=found.place,
+        asked=_asked(what, inputs, targets, split or (found.split if found.place else None), start_from),
     )  # fmt: skip
     work = train_job(job, progress, began)
     if not ranks.first():
@@ -86,6 +87,15 @@ def train(  # noqa: PLR0913 - the options of the command
     report(out, sealed=False)
     finish.seal(out)
     return model
+
+
+def _asked(
+    what: str | Path, inputs: Sequence[str], targets: Sequence[str], split: Path | None, start_from: Path | None
+) -> dict[str, Any]:
+    """What a run was asked for in words. split: a file of the user's own."""
+    paths = {"split": split, "from": start_from}
+    words = {"what": str(what), "inputs": list(inputs), "targets": list(targets)}
+    return words | {name: None if path is None else str(path.resolve()) for name, path in paths.items()}
 
 
 def _check_out(out: Path, *, resume: bool) -> None:
@@ -148,9 +158,10 @@ def evaluate(
     progress = progress or Silent()
     model = load_model(Path(folder), device=device, mirror=mirror)
     if table is None:
-        found = sources.of_task(model.task)
+        split = _parts_of(model.folder, part)
+        found = sources.of_model(model.folder, model.task)
         cases = open_cases(found.table, found.root, model.task)
-        rows = _rows_of_part(model.folder, cases.ids, part)
+        rows = [row for row, own in enumerate(cases.ids) if own in split]
     else:
         cases = open_cases(sources.read_cases(Path(table)), sources.root_of(Path(table)), model.task)
         rows, part = list(range(len(cases))), Path(table).stem
@@ -171,7 +182,8 @@ def evaluate(
     return metrics
 
 
-def _rows_of_part(folder: Path, ids: Sequence[str], part: str) -> list[int]:
+def _parts_of(folder: Path, part: str) -> set[str]:
+    """Ids of the model's own cases in a part."""
     path = folder / bundle.PRIVATE / "split.csv"
     if not path.is_file():
         raise MissingFile(
@@ -181,7 +193,7 @@ def _rows_of_part(folder: Path, ids: Sequence[str], part: str) -> list[int]:
     wanted = set(split.loc[split["part"] == part, "id"])
     if not wanted:
         raise InputError(f"no case is in the part {part!r}", allowed=", ".join(sorted(set(split["part"]))))
-    return [row for row, own in enumerate(ids) if own in wanted]
+    return wanted
 
 
 def predict(

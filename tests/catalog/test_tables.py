@@ -6,6 +6,7 @@ import subprocess
 import sys
 from itertools import combinations
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ HIPPOCAMPUS_TEST = (
     "205 219 228 235 259 261 263 276 279 282 289 290 301 335 349 355 361 363 366 368 373 374 393 394"
 )
 PARTS = {
+    "bccd": {"train": 110, "valid": 35, "test": 45},
     "cxr-lungs": {"train": 42, "test": 14},
     "chase-db1": {"train": 20, "test": 8},
     "dsb2018-nuclei": {"train": 49, "test": 17},
@@ -193,3 +195,14 @@ def test_breast_cancer_comes_from_its_package():
     assert np.isfinite(numbers.to_numpy()).all()
     malignant = frame.loc[frame["diagnosis"] == "malignant", "mean radius"]
     assert malignant.mean() > 15 > frame.loc[frame["diagnosis"] == "benign", "mean radius"].mean()
+
+
+@pytest.mark.shared
+def test_blood_smears_have_a_file_of_boxes_each(cache):
+    frame = cases("bccd")
+    found = [ElementTree.parse(path).getroot() for path in frame["boxes"]]
+    assert [root.findtext("filename") for root in found] == [Path(path).name for path in frame["image"]]
+    names = [str(item.findtext("name")) for root in found for item in root.iter("object")]
+    assert {name: names.count(name) for name in set(names)} == {"RBC": 2295, "WBC": 197, "Platelets": 215}
+    near = frame.set_index("id").loc[["BloodImage_00037", "BloodImage_00038"], "split"]
+    assert near.tolist() == ["valid", "train"]  # the trap that the catalogue names

@@ -18,6 +18,7 @@ MORE = {
         "dense.py": "a mask from a dense network, by tiles, whole or streamed",
         "fingerprint.py": "the mergeable summary, and the decisions taken from it",
         "frame.py": "the frame that images and masks share",
+        "guess.py": "which columns of a bare table hold pictures, and which rather masks",
         "layouts.py": "folders of known layout as tables of cases",
         "losses.py": "Dice and cross-entropy",
         "rules.py": "what a mask is judged by",

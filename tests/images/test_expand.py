@@ -12,7 +12,6 @@ from pydicom.data import get_testdata_file
 from pydicom.uid import generate_uid
 
 from galenic.core.contract import Field
-from galenic.core.errors import SeriesError
 from galenic.formats import nifti
 from galenic.images.kinds import IMAGE
 from galenic.images.layouts import expand
@@ -64,20 +63,22 @@ def test_files_that_are_each_a_series_are_each_a_case(tmp_path: Path) -> None:
     assert expand(tmp_path) == [tmp_path / f"view{at}.dcm" for at in range(3)]
 
 
-def test_series_that_share_a_folder_are_listed(tmp_path: Path) -> None:
+def test_series_that_share_a_folder_are_told_apart_by_their_uid(tmp_path: Path) -> None:
     put_series(tmp_path, "1.2.3", name="a{}.dcm")
     put_series(tmp_path, "1.2.4", name="b{}.dcm", slices=4)
-    with pytest.raises(SeriesError, match="2 series are in") as caught:
-        expand(tmp_path)
-    assert "3 files" in str(caught.value)
-    assert "4 files" in str(caught.value)
+    found = expand(tmp_path)
+    assert found == [Path(f"{tmp_path}#{uid}") for uid in ("1.2.3", "1.2.4")]
+    field = IMAGE.check(Field(name="image", kind="image", columns=["image"]))
+    source = IMAGE.open(field, pd.DataFrame({"image": [str(path) for path in found]}), tmp_path)
+    assert [source.read(row).shape[0] for row in range(2)] == [3, 4]
+    assert [source.read(row).series_uid for row in range(2)] == ["1.2.3", "1.2.4"]
+    assert expand(found[0]) == [found[0]]
 
 
-def test_a_series_around_another_ones_folder_is_told(tmp_path: Path) -> None:
+def test_a_series_around_another_ones_folder_is_named_alone(tmp_path: Path) -> None:
     put_series(tmp_path, "1.2.3", name="a{}.dcm")
     put_series(tmp_path / "inner", "1.2.4")
-    with pytest.raises(SeriesError, match="share their folder"):
-        expand(tmp_path)
+    assert expand(tmp_path) == [tmp_path / "inner", Path(f"{tmp_path}#1.2.3")]
     assert expand(tmp_path / "inner") == [tmp_path / "inner"]
 
 

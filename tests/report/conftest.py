@@ -49,7 +49,7 @@ def content(metrics: dict[str, Any]) -> Content:
     return Content(
         task={
             "name": "hippocampus", "title": "Hippocampus in T1 MRI", "notes": ["Crops from one centre."],
-            "inputs": inputs, "targets": targets,
+            "data": "msd-hippocampus", "inputs": inputs, "targets": targets,
         },
         plan={
             "network": "unet", "budget": "300 s", "split": "by patient",

@@ -65,7 +65,7 @@ def test_data_split_and_training(content: Content) -> None:
         assert words in data
     for words in ("- network: unet", "- budget: 300 s", "- seconds: train: 300.1", "- device: cpu, 2 threads"):
         assert words in training
-    assert "galenic predict . INPUT -o OUT" in section(text, "How to use")
+    assert "galenic predict . INPUT -o ../OUT" in section(text, "How to use")
 
 
 def test_a_hostile_name_is_no_markup(content: Content) -> None:

@@ -160,7 +160,7 @@ def test_decisions_stand_with_value_and_reason(written: Callable, content: Conte
 def test_data_provenance_and_repeating(written: Callable, content: Content) -> None:
     text = Reader(written(content)).text
     for words in ("train 160", "anterior 259", "patients unknown", "CC-BY-SA 4.0", "versions: torch 2.14.1", "seed 7",
-                  "galenic train hippocampus --plan plan.json --seed 7 -o again"):  # fmt: skip
+                  "galenic train task.toml --plan plan.json --seed 7 -o ../again"):  # fmt: skip
         assert words in text
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,9 +16,11 @@ import pandas as pd
 from galenic.core import registry
 from galenic.core.contract import Field, Source, Values
 from galenic.core.errors import MissingFile, TableError, UnreadableFile
+from galenic.core.files import of_file
 from galenic.core.task import Task
 
 ROLES = ("id", "patient", "site", "visit_time", "split")
+_UID_END = 12  # characters of a DICOM series' UID that a case is named by
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,7 @@ class Cases:
 def _states(path: Path) -> list[tuple[str, int, int]]:
     """Name, bytes and time of a file, or of the files in a folder; nothing for a cell that is no path."""
     try:
+        path, _ = of_file(path)
         files = sorted(path.iterdir()) if path.is_dir() else [path]
         return [(one.name, found.st_size, found.st_mtime_ns) for one in files for found in [one.stat()]]
     except (OSError, ValueError):
@@ -158,6 +162,8 @@ def open_cases(table: pd.DataFrame, root: Path, task: Task, *, with_targets: boo
     wanted = task.fields if with_targets else task.inputs
     for one in wanted:
         _check_columns(table, one)
+        joined = getattr(registry.kind(one.kind), "joined", None)
+        table = table if joined is None else joined(one, table)
     roles = find_roles(table, task)
     ids = _ids(table, roles, task)
     opened = {}
@@ -214,6 +220,13 @@ def text_of(value: Any) -> str | None:
 
 
 def case_name(path: Any) -> str:
-    """A file's or folder's name without what follows the first dot."""
-    name = Path(str(path)).name
-    return name.split(".")[0] or name
+    """A file's or folder's name without what follows the first dot; of PATH#UID with the end of the UID."""
+    name, mark, part = Path(str(path)).name.partition("#")
+    if not name or not re.fullmatch(r"[\d.]+", part):
+        name, part = name + mark + part, ""
+    stem = name.split(".")[0] or name
+    if not part:
+        return stem
+    end = part[-_UID_END:]
+    whole = end.partition(".")[2] if part[:-_UID_END] and part[-_UID_END - 1] != "." else end
+    return f"{stem}-{(whole or end).strip('.').replace('.', '-')}"

@@ -84,6 +84,14 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def of_file(path: Path) -> tuple[Path, str]:
+    """A path and ""; or the two of PATH#PART, which names a part of what lies at PATH (a DICOM series in a folder)."""
+    whole, _, part = str(path).rpartition("#")
+    if not whole or not part or "/" in part or path.exists() or not Path(whole).exists():
+        return path, ""
+    return Path(whole), part
+
+
 def inside(folder: Path, name: str) -> Path:
     """`folder / name`, refused when it would lie outside `folder` (by .., a link or an absolute path)."""
     path = (folder / name.replace("\0", "?")).resolve()

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
@@ -35,7 +36,8 @@ from galenic.core.train import Feed, Trainer, weights_of
 class Job:
     """All that a training is asked for. `table` is the table of cases, paths in it relative to `root`.
 
-    seed: None is 0, or the seed of the plan that is obeyed.
+    seed: None is 0, or the seed of the plan that is obeyed. place: the file or folder that `table` was read from, None
+    for a catalogued set. asked: what was asked for in words, kept in private/run.json.
     """
 
     task: Task
@@ -53,6 +55,8 @@ class Job:
     exact: bool = False
     resume: bool = False
     warnings: list[str] = field(default_factory=list)
+    place: Path | None = None
+    asked: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -343,12 +347,22 @@ def _write_inputs(work: Work, plan: Plan) -> None:
     work.task.save(out / "task.toml")
     plan.save(out / "plan.json")
     split = pd.DataFrame({"id": work.cases.ids, "patient": work.cases.patients(), "part": work.split.parts})
+<<<<<<< HEAD
     write_text(out / bundle.PRIVATE / "split.csv", split[split["part"] != ""].to_csv(index=False, lineterminator="\n"))
+=======
+    (out / bundle.PRIVATE).mkdir(exist_ok=True)
+    split[split["part"] != ""].to_csv(out / bundle.PRIVATE / "split.csv", index=False)
+    if work.job.place is not None:  # what evaluates and repeats a run on own cases, wherever it is called from
+        named = {"table": str(work.job.place), "split": None}
+        work.task.model_copy(update=named).save(out / bundle.PRIVATE / "task.toml")
+>>>>>>> fix3
     write_json(
         out / bundle.PRIVATE / "run.json",
         {
             "task": work.task.name, "budget": work.job.budget, "network": work.job.network, "seed": plan.seed,
             "device": work.job.device, "folds": plan.folds, "exact": work.job.exact,
             "split": work.split.origin, "warnings": work.split.warnings,
+            "table": None if work.job.place is None else str(work.job.place), "root": str(work.job.root),
+            "asked": work.job.asked,
         },
     )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +48,16 @@ def find_series(folder: Path | str) -> list[Series]:
     """
     series = [_series(headers) for headers in _scan(existing(folder)).values()]
     return sorted(series, key=lambda one: (one.description, one.uid))
+
+
+def holds_image(path: Path, most: int = 500) -> bool:
+    """Whether a file is a DICOM image, or a folder has one among its first `most` files; headers only, to the first."""
+    files = [path] if path.is_file() else (Path(parent, name) for parent, _, names in os.walk(path) for name in names)
+    for file in islice(files, most):
+        header = read_header(file) if file.is_file() else None
+        if header is not None and header.modality not in DERIVED:
+            return True
+    return False
 
 
 def read_image(path: Path | str, series_uid: str | None = None) -> Image:
@@ -136,7 +147,7 @@ def _chosen(folder: Path, found: dict[str, list[Header]], series_uid: str | None
             raise SeriesError(
                 f"the folder {folder} holds {len(found)} series: {listed}",
                 allowed="one series, or one named",
-                todo="choose one by series_uid, or name the folder or file of one series",
+                todo=f"name one as {folder.name}#UID or in a column series_uid, or name the folder of one series",
             )
         return next(iter(found.values()))
     if series_uid not in found:

@@ -96,7 +96,7 @@ def _files(source: Path | Sequence[Path], series_uid: str | None) -> list[Path]:
         raise SeriesError(
             f"the folder {source} holds {len(found)} series" + (f" called {series_uid}" if series_uid else ""),
             allowed=listed or "one image series",
-            todo="choose one by series_uid, or name the folder of one series",
+            todo=f"name one as {source.name}#UID or in a column series_uid, or name the folder of one series",
         )
     return list(found[0].files)
 

@@ -8,7 +8,8 @@ from inspect import signature
 from pathlib import Path
 from typing import Any
 
-from galenic.core.errors import UnsupportedFile
+from galenic.core.errors import UnreadableFile, UnsupportedFile
+from galenic.core.files import of_file
 from galenic.formats.guard import existing
 from galenic.values import Image, Mask
 
@@ -59,8 +60,35 @@ def format_of(path: Path | str) -> str:
     return found
 
 
+def holds_image(path: Path) -> bool:
+    """Whether a path means an image: a file of a format read here, or a folder with DICOM images in it or below.
+
+    A file that is not there counts by its name, so that its reader tells that it is missing. What DICOM holds besides
+    images (SEG, RTSTRUCT, reports) does not count; a damaged image does.
+    """
+    try:
+        path, _ = of_file(path)
+        if not path.exists():
+            return path.name.lower().endswith(tuple(_SUFFIXES))
+        if format_of(path) == "dicom":
+            return bool(import_module("galenic.formats.dicom").holds_image(path))
+    except UnsupportedFile:
+        return False
+    except UnreadableFile:
+        return True
+    except (OSError, ValueError):  # a text too long or too odd to be a path
+        return False
+    return True
+
+
 def read_image(path: Path | str, **options: Any) -> Image:
-    """The Image of a file or DICOM folder; options go to the format's own reader (as series_uid or channels)."""
+    """The Image of a file or DICOM folder; options go to the format's own reader (as series_uid or channels).
+
+    FOLDER#UID is one series of a folder.
+    """
+    path, series = of_file(Path(path))
+    if series:
+        options = {"series_uid": series, **options}
     return _read(path, "read_image", options)  # type: ignore[no-any-return]
 
 

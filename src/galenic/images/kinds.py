@@ -12,7 +12,8 @@ import pandas as pd
 
 from galenic.core.contract import Answer, Array, Field, Judged, Prepared, Settings, Values
 from galenic.core.errors import TaskError
-from galenic.images import answers, layouts, read, rules, show, write
+from galenic.formats import index
+from galenic.images import answers, guess, layouts, read, rules, show, write
 from galenic.images.losses import dice_cross_entropy
 from galenic.values import Image, Mask
 
@@ -32,11 +33,18 @@ class ImageKind:
     name = "image"
     frame = "space"
     from_file = True
+<<<<<<< HEAD
     groups = False
+=======
+    reads = index.READ
+>>>>>>> fix3
 
     def check(self, field: Field) -> Field:
-        """Options: modality (DICOM's term), channels (names), window ([low, high], clipped to when read)."""
-        own = _only(field, {"modality", "channels", "window"})
+        """Options: modality (DICOM's term), channels (names), window ([low, high], clipped to when read), series_uid.
+
+        series_uid: the column that names the DICOM series to take from a folder of several; see read.with_series.
+        """
+        own = _only(field, {"modality", "channels", "window", "series_uid"})
         modality, channels, window = own.get("modality"), own.get("channels"), own.get("window")
         if modality is not None and not (isinstance(modality, str) and modality):
             raise _wrong(field, "modality", modality, "a DICOM modality such as CT, MR, US or XR")
@@ -44,8 +52,16 @@ class ImageKind:
             raise _wrong(field, "channels", channels, "a list of different names")
         if window is not None and not (_numbers(window, 2) and window[0] < window[1]):
             raise _wrong(field, "window", window, "[low, high], low below high")
+        series = own.get("series_uid")
+        if series is not None and not (isinstance(series, str) and series and len(field.columns) == 1):
+            raise _wrong(field, "series_uid", series, "the name of a column, for a field of one column")
         done = {"modality": modality.upper() if modality else None, "channels": channels, "window": window}
+        done |= {"series_uid": series} if series else {}
         return field.model_copy(update={"options": done})
+
+    def joined(self, field: Field, table: pd.DataFrame) -> pd.DataFrame:
+        """The table with each cell's DICOM series in it; see read.with_series."""
+        return read.with_series(field, table)
 
     def open(self, field: Field, table: pd.DataFrame, root: Path) -> read.ImageSource:
         return read.open_images(field, table, root)
@@ -53,6 +69,14 @@ class ImageKind:
     def expand(self, path: Path) -> list[Path]:
         """The files and series folders that a path to predict means; see layouts.expand."""
         return layouts.expand(path)
+
+    def recognises(self, cell: str, root: Path) -> bool:
+        """Whether a cell names an image; see guess.recognises."""
+        return guess.recognises(cell, root)
+
+    def doubt(self, column: str, cells: Sequence[str], root: Path) -> str:
+        """Why a column of images is rather of masks, or ""; see guess.doubt."""
+        return guess.doubt(column, cells, root)
 
     def features(self, array: Array, field: Field, settings: Settings) -> Array:
         """(9 C,) float32: seven quantiles (1 to 99 %), mean and standard deviation of each channel."""

@@ -19,7 +19,7 @@ import pandas as pd
 
 from galenic.core import registry
 from galenic.core.contract import Field
-from galenic.core.errors import MissingFile, SeriesError, TableError, TaskError, UnreadableFile, UnsupportedFile
+from galenic.core.errors import MissingFile, TableError, TaskError, UnreadableFile, UnsupportedFile
 from galenic.core.task import Task
 from galenic.formats import dicom
 from galenic.images import read
@@ -58,8 +58,8 @@ def pictures(folder: Path) -> list[Path]:
 def expand(path: Path) -> list[Path]:
     """What a path to predict means: a file or the folder of one DICOM series is one case, another folder several.
 
-    A folder gives its picture files and every DICOM series in it or below: by the folder that holds the series alone,
-    or by its file where it has but one. SeriesError where several series of several files share a folder.
+    A folder gives its picture files and every DICOM series in it or below: by its file where it has but one, by the
+    folder that holds the series alone, and as FOLDER#UID where it shares its folder with another.
     """
     if not path.is_dir():
         return [path]
@@ -68,20 +68,15 @@ def expand(path: Path) -> list[Path]:
     if len(series) == 1 and not files:
         return [path]
     homes = {one.uid: _home(one) for one in series}
-    shared = [
-        one
-        for one in series
-        if len(one.files) > 1
-        and any(own.is_relative_to(homes[one.uid]) for uid, own in homes.items() if uid != one.uid)
-    ]
-    if shared:
-        told = "; ".join(f"{one.description or one.uid} ({one.modality}, {len(one.files)} files)" for one in shared)
-        raise SeriesError(
-            f"{len(series)} series are in {path}, and these share their folder with another: {told}",
-            allowed="each series in a folder of its own",
-            todo="put the series into folders of their own, or name the files or the folder of one series",
-        )
-    return sorted({one.files[0] if len(one.files) == 1 else homes[one.uid] for one in series}) + files
+    return sorted(_place(one, homes) for one in series) + files
+
+
+def _place(one: dicom.Series, homes: Mapping[str, Path]) -> Path:
+    if len(one.files) == 1:
+        return one.files[0]
+    home = homes[one.uid]
+    shared = any(own.is_relative_to(home) for uid, own in homes.items() if uid != one.uid)
+    return Path(f"{home}#{one.uid}") if shared else home
 
 
 def _home(one: dicom.Series) -> Path:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from galenic.core.contract import Field
 from galenic.core.errors import GeometryError, MissingFile, Refused, TableError, UnsupportedFile, ValueProblem
+from galenic.core.files import of_file
 from galenic.formats import index
 from galenic.values import Image, Mask
 
@@ -53,7 +54,7 @@ def locate(field: Field, table: pd.DataFrame, root: Path) -> list[tuple[Path | N
     for number in range(len(table)):
         paths = tuple(_path(column[number], root) for column in cells)
         for column, path in zip(columns, paths, strict=True):
-            if path is not None and not path.exists():
+            if path is not None and not of_file(path)[0].exists():
                 missing.append(f"{_row(table, number)}, column {column!r}: {path}")
         rows.append(paths if any(path is not None for path in paths) else None)
     if missing:
@@ -64,6 +65,35 @@ def locate(field: Field, table: pd.DataFrame, root: Path) -> list[tuple[Path | N
             todo="bring the files there, or take the rows out of the table",
         )
     return rows
+
+
+def with_series(field: Field, table: pd.DataFrame) -> pd.DataFrame:
+    """The table with the series that another column names written into the field's cells, as FOLDER#UID.
+
+    That column is the option series_uid, else COLUMN_series_uid, else (for a field of one column) series_uid.
+    TableError where the option names a column that is not there.
+    """
+    own, done = _columns(field, table), table
+    for column in own:
+        told = field.options.get("series_uid")
+        if told is not None and told not in table.columns:
+            raise TableError(
+                f"series_uid of {field.name} names the column {told!r}, which the table lacks",
+                allowed=", ".join(str(name) for name in table.columns),
+            )
+        usual = [told, f"{column}_series_uid", *(["series_uid"] if len(own) == 1 else [])]
+        named = next((name for name in usual if name in table.columns and name not in own), None)
+        if named is not None:
+            cells = zip(table[column], table[named], strict=True)
+            done = done.assign(**{column: [_with_uid(cell, uid) for cell, uid in cells]})
+    return done
+
+
+def _with_uid(cell: Any, uid: Any) -> Any:
+    if pd.isna(cell) or pd.isna(uid) or not str(cell).strip() or not str(uid).strip():
+        return cell
+    end = f"#{str(uid).strip()}"
+    return str(cell).strip().removesuffix(end) + end
 
 
 def _columns(field: Field, table: pd.DataFrame) -> list[str]:

@@ -31,7 +31,10 @@ def card(content: Content) -> str:
         *_training(content),
         "## How to use",
         "In the model folder:",
-        *(f"{_plain(purpose).capitalize()}:\n\n{_code(command)}" for purpose, command in commands(content)),
+        *(
+            f"{_plain(purpose[:1].upper() + purpose[1:])}:\n\n{_code(command)}"
+            for purpose, command in commands(content)
+        ),
     ]
     return "\n\n".join(blocks) + "\n"
 

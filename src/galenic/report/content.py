@@ -32,7 +32,7 @@ class Content:
 
     task: task.toml, parsed. plan: plan.json; its "reasons" map a decision to its reason, flat or one level deep.
     metrics: metrics.json. history: the lines of history.jsonl, {"seconds", "step", "losses": {name: value},
-    "score": value or None}. provenance: provenance.json.
+    "score": value or None}. provenance: provenance.json. run: private/run.json, {} where that was left out.
     pictures: best, median and worst cases with their true and predicted outlines.
     data: what the cases were. Understood keys are "cases" (part -> count), "patients" (text, or whether they are
     known), "fields", "classes" (field -> class -> count), "licence", "licence_note", "citation", "origin"; any other
@@ -45,6 +45,7 @@ class Content:
     metrics: dict[str, Any]
     history: list[dict[str, Any]] = field(default_factory=list)
     provenance: dict[str, Any] = field(default_factory=dict)
+    run: dict[str, Any] = field(default_factory=dict)
     pictures: list[Picture] = field(default_factory=list)
     data: dict[str, Any] = field(default_factory=dict)
     red: list[str] = field(default_factory=list)

@@ -8,17 +8,29 @@ from galenic.report.content import Content
 
 
 def commands(content: Content) -> list[tuple[str, str]]:
-    """(what for, shell command), run beside the model folder's files; hostile names are quoted."""
+    """(what for, shell command), run in the model folder. No path of the user's is named, as the card may be exported.
+
+    A model of own cases is made again from private/task.toml, which knows where they are. What the commands write
+    lies beside the folder, as all that lies in it is exported.
+    """
+    asked = content.run.get("asked") or {}
+    own = not content.task.get("data")
+    words = ["galenic", "train", "private/task.toml" if own else "task.toml", "--plan", "plan.json"]
+    purpose = "the same training again, by the same plan"
+    if asked.get("split"):
+        words += ["--split", "private/split.csv"]
+    if own or asked.get("split"):
+        purpose += " (needs private/, which an export leaves out)"
+    if asked.get("from"):
+        words += ["--from", "MODEL"]
+        purpose += "; MODEL is the folder that it was fine-tuned from"
     seed = content.provenance.get("seed")
-    task = str(content.provenance.get("task") or "task.toml")
-    again = f"galenic train {shlex.quote(task)} --plan plan.json"
     if seed is not None:
-        again += f" --seed {shlex.quote(str(seed))}"
-    own = content.provenance.get("command")
-    first = [("the command that made it", shlex.join(map(str, own)) if isinstance(own, list) else str(own))]
+        words += ["--seed", str(seed)]
+    if content.run.get("exact"):
+        words.append("--exact")
     return [
-        *(first if own else []),
-        ("the same training again, by the same plan", f"{again} -o again"),
+        (purpose, shlex.join([*words, "-o", "../again"])),
         ("the scores on new cases, baselines beside them", "galenic evaluate . CASES.csv"),
-        ("answers for new files", "galenic predict . INPUT -o OUT"),
+        ("answers for new files", "galenic predict . INPUT -o ../OUT"),
     ]
