@@ -347,15 +347,10 @@ def _write_inputs(work: Work, plan: Plan) -> None:
     work.task.save(out / "task.toml")
     plan.save(out / "plan.json")
     split = pd.DataFrame({"id": work.cases.ids, "patient": work.cases.patients(), "part": work.split.parts})
-<<<<<<< HEAD
     write_text(out / bundle.PRIVATE / "split.csv", split[split["part"] != ""].to_csv(index=False, lineterminator="\n"))
-=======
-    (out / bundle.PRIVATE).mkdir(exist_ok=True)
-    split[split["part"] != ""].to_csv(out / bundle.PRIVATE / "split.csv", index=False)
     if work.job.place is not None:  # what evaluates and repeats a run on own cases, wherever it is called from
         named = {"table": str(work.job.place), "split": None}
         work.task.model_copy(update=named).save(out / bundle.PRIVATE / "task.toml")
->>>>>>> fix3
     write_json(
         out / bundle.PRIVATE / "run.json",
         {

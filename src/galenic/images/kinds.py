@@ -33,11 +33,8 @@ class ImageKind:
     name = "image"
     frame = "space"
     from_file = True
-<<<<<<< HEAD
     groups = False
-=======
     reads = index.READ
->>>>>>> fix3
 
     def check(self, field: Field) -> Field:
         """Options: modality (DICOM's term), channels (names), window ([low, high], clipped to when read), series_uid.
