@@ -30,6 +30,8 @@ FUNCTION = _words(
     same she should since so some something sometimes somewhat still such than that that's the their them then there
     there's these they they're this those though through till to too under until up upon us very was we were what
     what's when where which while who whole why will with within would yet you your
+    aren't can't cannot couldn't didn't doesn't don't hadn't hasn't haven't isn't never no none not wasn't weren't won't
+    wouldn't without
     """
 )
 

@@ -21,11 +21,13 @@ from galenic.texts.vary import Draw, apply_hidden, draw_hidden
 from galenic.values import Text
 
 MOST_VOCABULARY = 20_000
+MOST_PIECES = 2**15  # different ones; of more, some share a number
 MOST_LENGTH = 512
 WHOLE_LENGTH = 256  # up to here the longest training text is taken whole
 _LONGEST = 2048  # longer texts are counted together
 _MULTIPLE = 8
 _FEW = 4  # content words; of fewer, one that is known will do
+_NEAR = 1 / 3  # of the pieces of a word, from which on they stand for it
 _COMMON = 0.1  # share of function words from which a text is taken to be of the task's language
 _FAR = 0.4  # of the share of known words in training; under it a text is not judged
 
@@ -34,9 +36,11 @@ class Words:
     """The kind text.
 
     Settings: {"cases": n, "texts": {FIELD: {"vocabulary": words parted by blanks, the most frequent first, "length",
-    "language", "negation": {"on", "version", "window"}, "pieces", "buckets", "known", "least", "word_dropout"}}}.
+    "language", "negation": {"on", "version", "window"}, "pieces", "different_pieces", "known", "least",
+    "word_dropout"}}}.
     Prepared: int32 [length, 1 + pieces]: the token's number (0 padding, 1 unknown, then the vocabulary), and the
-    numbers 1 .. buckets of its pieces, 0 where it has fewer. A case without the text lacks the array.
+    numbers from 1 on of those of its pieces that the vocabulary has, 0 where there are fewer; an unknown word of which
+    less than a third is known has none. A case without the text lacks the array.
     facts["words"]: {"refuse": [why the case can't be judged], "fields": {FIELD: {"places": [[start, end]] of each token
     in the normalised text, "unknown": share of tokens, "known": share of its content words, "language": guess,
     "cut": {"tokens", "characters"}}}}.
@@ -120,6 +124,13 @@ def numbers(vocabulary: str) -> Mapping[str, int]:
     return {token: FIRST + place for place, token in enumerate(vocabulary.split(" "))}
 
 
+@lru_cache(maxsize=16)
+def piece_numbers(vocabulary: str) -> Mapping[int, int]:
+    """Hash of a piece -> number, of all pieces of the vocabulary's words; from 1 on, MOST_PIECES at most."""
+    different = sorted({piece for token in vocabulary.split(" ") for piece in pieces(token)})
+    return {piece: 1 + place % MOST_PIECES for place, piece in enumerate(different)}
+
+
 def _text(value: Any, field: Field) -> Text | None:
     """A Text, also of plain words, as a caller from Python gives them."""
     return clean(value, language=field.options["language"]) if isinstance(value, str) else value
@@ -152,7 +163,7 @@ def _settle(field: Field, own: Mapping[str, Any], cases: int) -> tuple[Settings,
         "language": language,
         "negation": _negation(field),
         "pieces": PIECES,
-        "buckets": 2 ** min(max(round(math.log2(4 * len(vocabulary))), 10), 15),
+        "different_pieces": max(piece_numbers(" ".join(vocabulary)).values()),
         "known": round(known, 4),
         "least": round(_FAR * known, 4),
         "word_dropout": 0.2,
@@ -164,7 +175,7 @@ def _settle(field: Field, own: Mapping[str, Any], cases: int) -> tuple[Settings,
         "length": f"the longest of {cases - own['missing']} training texts has {longest} tokens; missing in "
         f"{own['missing']}; up to {WHOLE_LENGTH} all are taken whole, else 99 % of them, {MOST_LENGTH} at most",
         "negation": _why_negation(settings["negation"], language),
-        "buckets": "about four a word of the vocabulary, 1,024 to 32,768: few words then share all their pieces",
+        "different_pieces": f"all that the words of the vocabulary have; over {MOST_PIECES} some share a number",
         "least": f"under {_FAR:g} of the share of known content words in training a text is of another language or "
         "about something else, and refused",
         "word_dropout": "a word in five is hidden while training: half leave their pieces, which learn to stand for "
@@ -209,7 +220,7 @@ def _prepare(text: Text, known: Settings) -> tuple[NDArray[np.int32], dict[str, 
     array = np.zeros((known["length"], 1 + known["pieces"]), dtype=np.int32)
     array[:kept, 0] = found[:kept]
     for place, token in enumerate(tokens[:kept]):
-        own = pieces(token.text, known["buckets"])
+        own = _pieces(token.text, known["vocabulary"])
         array[place, 1 : 1 + len(own)] = own
     share = _known_share([token.text for token in tokens], vocabulary, known["language"])
     return array, {
@@ -218,6 +229,14 @@ def _prepare(text: Text, known: Settings) -> tuple[NDArray[np.int32], dict[str, 
         **share,
         "cut": {"tokens": len(tokens) - kept, "characters": text.cut},
     }
+
+
+def _pieces(token: str, vocabulary: str) -> list[int]:
+    """Numbers of the token's pieces that the vocabulary has; none where these are less than a third."""
+    numbered = piece_numbers(vocabulary)
+    own = pieces(token)
+    found = sorted({numbered[piece] for piece in own if piece in numbered})
+    return found if len(found) >= _NEAR * len(own) else []
 
 
 def _is_content(token: str, language: str) -> bool:

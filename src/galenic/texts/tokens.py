@@ -1,7 +1,7 @@
 """Words, numbers and marks of a text, each with its place; and the hashed pieces of a word.
 
-The pieces are the character 3- to 5-grams of the word between boundary marks, hashed to a fixed number of buckets,
-after Bojanowski et al., Enriching Word Vectors with Subword Information, TACL 5:135 (2017): a word that training never
+The pieces are the character 3- to 5-grams of the word between boundary marks, known by their hash (CRC-32), after
+Bojanowski et al., Enriching Word Vectors with Subword Information, TACL 5:135 (2017): a word that training never
 saw, as a misspelt one, shares most of its pieces with the right one. Of a long word the pieces with the smallest
 hashes stand for all, so that two words that share pieces still share some (min-wise sketch: Broder, SEQUENCES 1997).
 """
@@ -76,8 +76,8 @@ def plain(token: str) -> str:
 
 
 @lru_cache(maxsize=200_000)
-def pieces(token: str, buckets: int) -> tuple[int, ...]:
-    """Numbers 1 .. buckets of the pieces of a word's token, PIECES at most; none for a number or a stop.
+def pieces(token: str) -> tuple[int, ...]:
+    """Hashes of the pieces of a word's token, rising, PIECES at most; none for a number or a stop.
 
     The pieces of a negated word are others than those of the word itself.
     """
@@ -86,5 +86,4 @@ def pieces(token: str, buckets: int) -> tuple[int, ...]:
     sign = "!" if token.startswith(NOT) else ""
     whole = f"<{plain(token)}>"
     grams = {whole[at : at + size] for size in _GRAMS for at in range(len(whole) - size + 1)}
-    hashes = sorted({crc32(f"{sign}{gram}".encode()) for gram in grams})[:PIECES]
-    return tuple(sorted({1 + own % buckets for own in hashes}))
+    return tuple(sorted({crc32(f"{sign}{gram}".encode()) for gram in grams})[:PIECES])

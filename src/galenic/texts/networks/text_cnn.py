@@ -30,10 +30,10 @@ class Words(nn.Module):
     Padding gives exactly zero, which is how `encode` knows it; whole numbers come as floats from the runtimes.
     """
 
-    def __init__(self, words: int, buckets: int, dim: int) -> None:
+    def __init__(self, words: int, pieces: int, dim: int) -> None:
         super().__init__()
         self.words = nn.Embedding(words, dim, padding_idx=PAD)
-        self.pieces = nn.Embedding(1 + buckets, dim, padding_idx=PAD)
+        self.pieces = nn.Embedding(1 + pieces, dim, padding_idx=PAD)
         for table in (self.words, self.pieces):
             nn.init.normal_(table.weight, std=dim**-0.5)
             nn.init.zeros_(table.weight[PAD])
@@ -53,13 +53,15 @@ class Convolutions(nn.Module):
     def __init__(self, dim: int, widths: list[int], filters: int, dropout: float) -> None:
         super().__init__()
         self.drop = nn.Dropout(dropout)
+        self.widths = widths
         self.layers = nn.ModuleList(nn.Conv1d(dim, filters, width) for width in widths)
 
     def forward(self, vectors: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """((batch, dim + filters a width), (batch, length, filters a width)); mask (batch, length), 1.0 at a word."""
         across = self.drop(vectors).transpose(1, 2)  # (batch, dim, length)
         found = [
-            torch.relu(layer(functional.pad(across, (0, layer.kernel_size[0] - 1)))) for layer in self.layers
+            torch.relu(layer(functional.pad(across, (0, width - 1))))
+            for width, layer in zip(self.widths, self.layers, strict=True)
         ]  # (batch, filters, length) each: a window begins at each word, and may reach beyond the last
         tokens = torch.cat(found, dim=1).transpose(1, 2) * mask[..., None]
         mean = (vectors * mask[..., None]).sum(dim=1) / mask.sum(dim=1, keepdim=True).clamp(min=1)
@@ -77,7 +79,7 @@ class TextNetwork(Network):
         dim, filters, widths = settings["dim"], settings["filters"], settings["widths"]
         known = [frames["words"]["texts"][name] for name in self.texts]
         self.words = nn.ModuleList(
-            Words(FIRST + len(own["vocabulary"].split(" ")), own["buckets"], dim) for own in known
+            Words(FIRST + len(own["vocabulary"].split(" ")), own["different_pieces"], dim) for own in known
         )
         self.convolutions = nn.ModuleList(
             Convolutions(dim, widths, filters, settings["word_noise"]) for _ in self.texts
