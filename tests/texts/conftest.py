@@ -59,9 +59,9 @@ class World:
         return self.frames.prepare(values, self.settings)
 
 
-def world_of(frame: pd.DataFrame, tmp: Any, *, rows: bool = False) -> World:
+def world_of(frame: pd.DataFrame, tmp: Any, *, rows: bool = False, options: dict[str, Any] | None = None) -> World:
     """What the engine does before the probe, all cases in training."""
-    inputs = [Field(name="symptoms", kind="text", columns=["text"])]
+    inputs = [Field(name="symptoms", kind="text", columns=["text"], options=options or {})]
     inputs += [Field(name="age", kind="number", columns=["age"])] if rows else []
     task = registry.checked(
         Task(name="ill", inputs=inputs, targets=[Field(name="disease", kind="category", columns=["disease"])])
@@ -91,6 +91,12 @@ def ill(told_cases, tmp_path_factory) -> World:
 def aged(told_cases, tmp_path_factory) -> World:
     """The same with an age beside the text."""
     return world_of(told_cases, tmp_path_factory.mktemp("aged"), rows=True)
+
+
+@pytest.fixture(scope="session")
+def unmarked(told_cases, tmp_path_factory) -> World:
+    """The same texts with negation off."""
+    return world_of(told_cases, tmp_path_factory.mktemp("unmarked"), options={"negation": False})
 
 
 @pytest.fixture(scope="session")

@@ -31,6 +31,19 @@ def test_new_texts_are_told_apart(ill, new_cases):
     assert np.mean(right) >= 0.9
 
 
+def test_negation_counts_where_it_is_on(ill, unmarked):
+    """A text of denied symptoms alone: no reason for the disease, unless the words are taken as they stand."""
+    flu = ill.settings["row"]["categories"]["disease"]["labels"].index("flu")
+
+    def of_flu(world, text):
+        return float(np.exp(fitted(world).infer(world.prepare(symptoms=text))["disease"][flu]))
+
+    said, denied = "fever, chills and a sore throat", "no fever, no chills and no sore throat"
+    assert of_flu(ill, said) > 0.8
+    assert of_flu(ill, denied) < 0.34
+    assert of_flu(unmarked, denied) > 0.5
+
+
 def test_weights_are_scikit_learns(ill):
     """The same rows as TfidfVectorizer makes of the token numbers written as words."""
     learner = fitted(ill)
