@@ -17,6 +17,7 @@ _WHERE = {
     "Mask": "galenic.values",
     "Model": "galenic.core.model",
     "Task": "galenic.core.task",
+    "Text": "galenic.values",
     "check": "galenic.verbs",
     "demo": "galenic.demonstration",
     "evaluate": "galenic.verbs",

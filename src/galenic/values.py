@@ -148,3 +148,23 @@ class Mask:
             raise GeometryError("volumes of a 2D mask", allowed="3D masks")
         counts = np.bincount(self.array.ravel().astype(np.int64), minlength=max(self.names, default=0) + 1)
         return {name: float(counts[value]) * self.geometry.voxel_ml for value, name in self.names.items() if value}
+
+
+@dataclass(frozen=True)
+class Text:
+    """Words of a case, normalised as `texts.read.clean` does: Unicode NFKC, no control characters but line ends.
+
+    language: BCP 47 primary tag such as "en", as the task says; "" unknown. source: the column it was read from.
+    cut: characters left out at the end because the text was too long; 0 where it is whole.
+    """
+
+    text: str
+    language: str = ""
+    source: str = ""
+    cut: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.text.strip():
+            raise ValueProblem("a text without a word", allowed="words; a case without them lacks the field")
+        if self.cut < 0:
+            raise ValueProblem(f"{self.cut} characters cut", allowed="0 or more")

@@ -13,6 +13,7 @@ import pytest
 
 from galenic.catalog import cases, load, names, present, split_path
 from galenic.catalog.entry import set_digest
+from galenic.catalog.near import ALIKE, words
 from galenic.catalog.tables import EMPTY_MASK_BYTES
 from galenic.core.errors import MissingFile
 from galenic.core.files import sha256
@@ -29,6 +30,7 @@ PARTS = {
     "dsb2018-nuclei": {"train": 49, "test": 17},
     "isbi2012-em": {"train": 18, "valid": 2, "test": 6},
     "lidc-nodule-slices": {"train": 469, "test": 73},
+    "symptom-disease": {"train": 910, "test": 243},
     "tcga-lgg-mri": {"train": 46, "test": 16},
 }
 
@@ -185,6 +187,21 @@ def test_each_nucleus_has_its_file(cache):
     counts = [len(list(Path(masks).glob("*.png"))) for masks in cases("dsb2018-nuclei")["masks"]]
     assert sum(counts) == 1386
     assert min(counts) >= 1
+
+
+@pytest.mark.shared
+def test_symptom_texts_stand_once_and_near_duplicates_in_one_part(cache):
+    frame = cases("symptom-disease")
+    assert frame["disease"].nunique() == 24
+    assert frame["text"].map(words).is_unique
+    assert (frame.groupby("family")["disease"].nunique() == 1).all()
+    assert (frame.groupby("family")["split"].nunique() == 1).all()
+    assert frame.groupby("disease")["split"].agg(lambda part: (part == "test").mean()).between(0.15, 0.3).all()
+    held = [set(words(text)) for text in frame["text"]]
+    for one, other in combinations(range(len(held)), 2):
+        alike = len(held[one] & held[other]) / len(held[one] | held[other])
+        if alike >= ALIKE:
+            assert frame["family"][one] == frame["family"][other]
 
 
 def test_breast_cancer_comes_from_its_package():

@@ -104,6 +104,12 @@ def category(case: Hidden, folder: Path, name: str) -> dict[str, Any]:
     return {name: "large" if case.large else "small"}
 
 
+def text(case: Hidden, folder: Path, name: str) -> dict[str, Any]:
+    size, other = ("large", "small") if case.large else ("small", "large")
+    place = case.noise.choice(["left", "right", "upper", "lower"])
+    return {name: f"A {size} lump on the {place} side, not a {other} one. It does not hurt."}
+
+
 MAKERS = {
     "category": Maker(category, chance=0.5),  # AUROC
     "image": Maker(image, in_space=True),
@@ -111,6 +117,7 @@ MAKERS = {
         mask, chance=0.3, in_space=True, alone=False
     ),  # Dice of all marked: 2 f / (1 + f) for a share f of 0.18
     "number": Maker(number, columns=lambda name: [f"{name}_*"]),
+    "text": Maker(text),
 }
 
 
@@ -125,6 +132,7 @@ class Small:
 
 SMALL = {
     "mlp": Small(lambda planned: {"width": 32, "depth": 1, "dropout": 0.1, "learning_rate": 3e-3}),
+    "text_cnn": Small(lambda planned: {"dim": 16, "filters": 8, "dropout": 0.2, "learning_rate": 1e-2}),
     "unet": Small(lambda planned: {"widths": [4, 8, 8, 8][: len(planned["strides"])], "learning_rate": 1e-2}),
     "unet2015": Small(lambda planned: {"learning_rate": 3e-3}, dims=(2,), steps=80),
     "unet_residual": Small(

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-ROOMS = ("images", "tables")
+ROOMS = ("images", "tables", "texts")
 WINGS = ("report",)
 MEETING = ("verbs", "sources", "pictures", "demonstration")  # where rooms, wings and core meet
 VERSION = "galenic"  # only for __version__

@@ -9,6 +9,7 @@ import pandas as pd
 
 from galenic.catalog.cache import absent, folder
 from galenic.catalog.entry import load
+from galenic.catalog.near import families, words
 from galenic.catalog.table import declared, ordered, split_path, with_split
 from galenic.core.errors import InputError, MissingFile, TableError
 
@@ -77,8 +78,18 @@ def _breast_cancer(_frame: pd.DataFrame, _home: Path) -> pd.DataFrame:
     return table
 
 
+def _symptom_texts(_frame: pd.DataFrame, home: Path) -> pd.DataFrame:
+    """Each text once, with its disease and its family: the id of the first of the texts that are nearly the same."""
+    told = pd.read_csv(home / "Symptom2Disease.csv", usecols=["label", "text"], dtype=str)
+    told.insert(0, "id", [f"text-{row:04d}" for row in range(len(told))])
+    told = told[~told["text"].map(words).duplicated()].reset_index(drop=True)
+    told.insert(1, "family", told["id"].iloc[families(list(told["text"]))].to_numpy())
+    return told.rename(columns={"label": "disease"})
+
+
 FUNCTIONS: dict[str, Callable[[pd.DataFrame, Path], pd.DataFrame]] = {
     "breast_cancer": _breast_cancer,
     "glioma_clinical": _glioma_clinical,
     "nodule_slices": _nodule_slices,
+    "symptom_texts": _symptom_texts,
 }

@@ -161,7 +161,8 @@ def load_baselines(folder: Path, task: Task, frames: Mapping[str, Settings]) -> 
 
 
 def baseline_names(task: Task) -> Sequence[str]:
-    """The baselines that the targets name and that fit the task."""
-    named = [name for one in task.targets for name in registry.target(one).baselines] + task.baselines
+    """The baselines that the targets' and the inputs' kinds and the task name, and that fit the task."""
+    kinds = [registry.kind(one.kind) for one in [*task.targets, *task.inputs]]
+    named = [name for kind in kinds for name in getattr(kind, "baselines", ())] + task.baselines
     unique = list(dict.fromkeys(named))
     return [name for name in unique if not registry.learner(name)().fits(task)]

@@ -239,7 +239,10 @@ def _known(field: Field, settings: Settings) -> list[str]:
 
 
 def _unfit(prepared: Prepared, settings: Settings) -> str:
-    """Why this case can't be judged, or ""."""
+    """Why this case can't be judged, by any frame's facts, or ""."""
+    reasons = [one for own in prepared.facts.values() if isinstance(own, Mapping) for one in own.get("refuse", [])]
+    if reasons:
+        return "; ".join(reasons)
     row = prepared.facts.get("row")
     if row is None or not row["of"]:
         return ""

@@ -1,0 +1,1 @@
+"""Symptoms and findings in words: the kind text."""

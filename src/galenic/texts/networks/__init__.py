@@ -1,0 +1,1 @@
+"""One file an architecture, named as the field names it."""
