@@ -114,7 +114,8 @@ class Kind(Protocol):
 
     name: str
     frame: str  # the frame that prepares it
-    from_file: bool  # True: a cell names a file or folder, so that a path alone is a case
+    from_file: bool  # True: a cell names a file or folder, so that a path alone is a case; `in_files(field)`, where a
+    # kind has it, says so of a field
 
     def check(self, field: Field) -> Field:
         """The field with its options validated and completed; TaskError otherwise."""
@@ -185,7 +186,12 @@ class Target(Kind, Protocol):
 
 
 class Frame(Protocol):
-    """Fields that share a space, a clock, atoms or a row: summarised, prepared, drawn and applied together."""
+    """Fields that share a space, a clock, atoms or a row: summarised, prepared, drawn and applied together.
+
+    A frame whose whole cases all have one shape may also have `vary(stacked, draws, settings)`, which does to a batch of
+    whole cases what `apply` does to one, and `steady(settings)`, True where draws change nothing; small sets are then
+    fed from ready tensors.
+    """
 
     name: str
 

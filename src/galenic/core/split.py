@@ -171,7 +171,7 @@ def check_leaks(cases: Cases, task: Task, parts: Sequence[str], together: Sequen
     _no_overlap(together, parts, "patient" if cases.role("patient") is not None else "case", PARTS)
     for one in task.inputs:
         columns = matching(cases.table, one)
-        if columns and registry.kind(one.kind).from_file:
+        if columns and registry.in_files(one):
             cells = cases.table[columns[0]]
             paths = [f"\0{row}" if pd.isna(value) else normpath(str(value)) for row, value in enumerate(cells)]
             _no_overlap(paths, parts, f"{one.name} file", PARTS)
