@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from galenic.catalog import recordings
 from galenic.catalog.cache import absent, folder
 from galenic.catalog.entry import load
 from galenic.catalog.table import declared, ordered, split_path, with_split
@@ -78,7 +79,11 @@ def _breast_cancer(_frame: pd.DataFrame, _home: Path) -> pd.DataFrame:
 
 
 FUNCTIONS: dict[str, Callable[[pd.DataFrame, Path], pd.DataFrame]] = {
+    "beats": recordings.beats,
     "breast_cancer": _breast_cancer,
     "glioma_clinical": _glioma_clinical,
+    "icu_stays": recordings.icu_stays,
     "nodule_slices": _nodule_slices,
+    "rhythms": recordings.rhythms,
+    "single_beats": recordings.single_beats,
 }

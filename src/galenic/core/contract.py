@@ -188,9 +188,9 @@ class Target(Kind, Protocol):
 class Frame(Protocol):
     """Fields that share a space, a clock, atoms or a row: summarised, prepared, drawn and applied together.
 
-    A frame whose whole cases all have one shape may also have `vary(stacked, draws, settings)`, which does to a batch of
-    whole cases what `apply` does to one, and `steady(settings)`, True where draws change nothing; small sets are then
-    fed from ready tensors.
+    A frame whose whole cases all have one shape may also have `vary(stacked, draws, settings)`, which does to a batch
+    of whole cases what `apply` does to one, and `steady(settings)`, True where draws change nothing; small sets are
+    then fed from ready tensors.
     """
 
     name: str

@@ -68,6 +68,16 @@ def read_record(
     return Series.waveform(values, float(header.fs), names, units, source, _notes(values, names))
 
 
+def rate_of(path: Path | str) -> float:
+    """Samples a second of the record `path`, from its header alone."""
+    base = _base(Path(path))
+    package = need("wfdb", "wfdb", "reading WFDB records", "series")
+    with reading(base, "a WFDB record"):
+        header = package.rdheader(str(base))
+        _check(base, header)
+        return float(header.fs)
+
+
 def read_annotations(path: Path | str, extension: str = "atr") -> Annotations:
     """The annotations of the record `path` in the file with this ending; UnreadableFile where it is damaged."""
     base = Path(path)
