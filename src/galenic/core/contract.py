@@ -242,7 +242,11 @@ class Runner(Protocol):
 
 
 class NetworkPlug(Protocol):
-    """An architecture by name: says if it fits, plans itself, builds itself, and knows how it infers."""
+    """An architecture by name: says if it fits, plans itself, builds itself, and knows how it infers.
+
+    One whose cases have one shape may also have `infer_many(run, cases, frames, settings)`, the outputs of each case:
+    many at once where the runner takes any batch, as torch does while training.
+    """
 
     name: str
 

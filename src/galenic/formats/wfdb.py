@@ -51,8 +51,8 @@ def read_record(
     is not there. What is flat or saturated is told in `notes`.
     """
     base = _base(Path(path))
-    package = need("wfdb", "wfdb", "reading WFDB records", "series")
     with reading(base, "a WFDB record"):
+        package = need("wfdb", "wfdb", "reading WFDB records", "series")
         header = package.rdheader(str(base))
         _check(base, header)
         length = int(header.sig_len)
@@ -71,8 +71,8 @@ def read_record(
 def rate_of(path: Path | str) -> float:
     """Samples a second of the record `path`, from its header alone."""
     base = _base(Path(path))
-    package = need("wfdb", "wfdb", "reading WFDB records", "series")
     with reading(base, "a WFDB record"):
+        package = need("wfdb", "wfdb", "reading WFDB records", "series")
         header = package.rdheader(str(base))
         _check(base, header)
         return float(header.fs)
@@ -83,8 +83,8 @@ def read_annotations(path: Path | str, extension: str = "atr") -> Annotations:
     base = Path(path)
     base = base.with_suffix("") if base.suffix in (*_ENDINGS, f".{extension}") else base
     file = existing(base.with_name(f"{base.name}.{extension}"))
-    package = need("wfdb", "wfdb", "reading WFDB annotations", "series")
     with reading(file, "WFDB annotations"):
+        package = need("wfdb", "wfdb", "reading WFDB annotations", "series")
         found = package.rdann(str(base), extension)
         samples = np.asarray(found.sample, np.int64)
     if len(samples) and (samples.min() < 0 or (np.diff(samples) < 0).any()):

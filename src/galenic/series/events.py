@@ -5,6 +5,7 @@ A long table has a row a measurement (time, variable, value), a wide one a colum
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +21,7 @@ from galenic.values import Series
 Floats = NDArray[np.float64]
 
 HOURS_IN = {"days": 24.0, "hours": 1.0, "minutes": 1 / 60, "seconds": 1 / 3600}
-_CLOCK = r"\d+:[0-5]\d(?::[0-5]\d)?"
+_CLOCK = re.compile(r"\d+:[0-5]\d(?::[0-5]\d)?")
 
 
 @dataclass(frozen=True)
@@ -172,26 +173,34 @@ def hours_of(cells: pd.Series, unit: str, what: str) -> tuple[Floats, bool]:
         return numbers(cells, what) * HOURS_IN[unit], False
     text = cells.astype("string").str.strip()
     text = text.mask(text == "")
-    known = text.dropna().unique()
-    if len(known) and all(pd.Series(known, dtype="string").str.fullmatch(_CLOCK)):
-        hours = {one: _clock(one) for one in known}
-        return text.map(hours).to_numpy(np.float64, na_value=np.nan), False
-    as_numbers = pd.to_numeric(text, errors="coerce")
-    if not (as_numbers.isna() & text.notna()).any():
-        return as_numbers.to_numpy(np.float64, na_value=np.nan) * HOURS_IN[unit], False
+    hours = {one: _clock(one) for one in text.dropna().unique()}
+    if any(own is not None for own in hours.values()):
+        clock = text.map(hours).astype("Float64").to_numpy(np.float64, na_value=np.nan)
+        _all_times(np.isnan(clock), text, what)
+        return clock, False
+    plain = pd.to_numeric(text, errors="coerce").to_numpy(np.float64, na_value=np.nan)
+    if not (np.isnan(plain) & text.notna().to_numpy(bool)).any():
+        return plain * HOURS_IN[unit], False
     moments = pd.to_datetime(text, errors="coerce", format="ISO8601", utc=True)
-    wrong = (moments.isna() & text.notna()).to_numpy(bool)
-    if wrong.any():
-        row = int(np.flatnonzero(wrong)[0])
-        raise TableError(
-            f"{what}: row {row + 1} (the header not counted) holds the time {cells.iloc[row]!r}",
-            allowed="numbers, hh:mm, hh:mm:ss, or dates such as 2024-05-01T13:30",
-        )
+    _all_times(moments.isna().to_numpy(bool), text, what)
     since = (moments - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(hours=1)
     return since.to_numpy(np.float64, na_value=np.nan), True
 
 
-def _clock(text: str) -> float:
-    """hh:mm or hh:mm:ss as hours; hours may pass 24."""
+def _all_times(unread: NDArray[np.bool_], text: pd.Series, what: str) -> None:
+    """TableError names the first cell that is told but no time."""
+    wrong = unread & text.notna().to_numpy(bool)
+    if wrong.any():
+        row = int(np.flatnonzero(wrong)[0])
+        raise TableError(
+            f"{what}: row {row + 1} (the header not counted) holds the time {text.iloc[row]!r}",
+            allowed="numbers, hh:mm, hh:mm:ss, or dates such as 2024-05-01T13:30",
+        )
+
+
+def _clock(text: str) -> float | None:
+    """hh:mm or hh:mm:ss as hours, which may pass 24; None for any other text."""
+    if _CLOCK.fullmatch(text) is None:
+        return None
     parts = [int(part) for part in text.split(":")]
     return parts[0] + parts[1] / 60 + (parts[2] / 3600 if len(parts) > 2 else 0.0)

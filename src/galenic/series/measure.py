@@ -78,7 +78,8 @@ def _bands(x: Floats) -> Floats:
     size = min(len(x), 1024)
     window = np.hanning(size + 1)[:-1]
     starts = range(0, len(x) - size + 1, max(1, size // 2))
-    power = np.mean([np.abs(np.fft.rfft((x[at : at + size] - x.mean()) * window)) ** 2 for at in starts], axis=0)[1:]
+    pieces = [x[at : at + size] - x[at : at + size].mean() for at in starts]
+    power = np.mean([np.abs(np.fft.rfft(piece * window)) ** 2 for piece in pieces], axis=0)[1:]
     total = float(power.sum())
     edges = [0, *(max(0, round(len(power) / 2**octave)) for octave in range(BANDS - 1, 0, -1)), len(power)]
     shares = [float(power[low:high].sum()) for low, high in itertools.pairwise(edges)]

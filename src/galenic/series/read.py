@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -249,8 +250,10 @@ def _read(path: Path) -> pd.DataFrame:
     try:
         with path.open(encoding="utf-8") as file:
             tabs = "\t" in file.readline()
-        return pd.read_csv(path, sep="\t" if tabs else ",", index_col=False)
-    except (ValueError, OSError, pd.errors.ParserError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # rows longer than the header
+            return pd.read_csv(path, sep="\t" if tabs else ",", index_col=False)
+    except (ValueError, OSError, pd.errors.ParserWarning) as error:
         raise UnreadableFile(f"{path} can't be read as a table: {error}", allowed=READ) from error
 
 
