@@ -115,11 +115,29 @@ def symptom_split(home: Path) -> bytes:
     return split_csv("family", parts.items())
 
 
+def icu_split(files: list[dict[str, Any]]) -> bytes:
+    """3,200 / 800: the stays sorted, shuffled by Python's generator from seed 0, the first 800 for the test."""
+    ids = sorted(Path(file["path"]).stem for file in files if file["path"].startswith("set-a/"))
+    order = list(ids)
+    random.Random(0).shuffle(order)
+    test = set(order[:800])
+    return split_csv("id", [(name, "test" if name in test else "train") for name in ids])
+
+
+def beats_split() -> bytes:
+    """By record, as de Chazal et al. 2004 divide them: DS1 to train, DS2 to test; of DS1 the one without S and F beats
+    validates, as the others hold all that there is of these classes."""
+    return split_csv("patient", [
+        ("119", "valid"), ("208", "train"), ("209", "train"), ("200", "test"), ("213", "test"), ("232", "test"),
+    ])  # fmt: skip
+
+
 def wanted(cache: Path) -> dict[Path, bytes]:
     """Every file this script owns, with its content."""
     content = {
         HERE / "splits" / "chase-db1.csv": retina_split(),
         HERE / "splits" / "isbi2012-em.csv": membrane_split(),
+        HERE / "splits" / "mitdb-subset.csv": beats_split(),
     }
     for path in sorted(HERE.glob("*.toml")):
         entry = read_entry(path)
@@ -132,6 +150,8 @@ def wanted(cache: Path) -> dict[Path, bytes]:
         content[HERE / "files" / f"{entry.name}.tsv.gz"] = manifest(files)
         if entry.name in LISTED_SPLITS:
             content[HERE / "splits" / f"{entry.name}.csv"] = listed_split(entry.name, source)
+        if entry.name == "challenge2012-set-a":
+            content[HERE / "splits" / "challenge2012-set-a.csv"] = icu_split(files)
         if entry.name == "msd-hippocampus":
             content[HERE / "splits" / "hippocampus.csv"] = hippocampus_split(files)
         if entry.name == "symptom-disease":

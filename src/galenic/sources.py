@@ -222,7 +222,7 @@ def to_predict(task: Task, inputs: Sequence[Path]) -> Cases:
     if len(inputs) == 1 and inputs[0].suffix.lower() in _TABLES:
         table = read_table(inputs[0])
         return open_cases(table, inputs[0].resolve().parent, task, with_targets=False)
-    files_in = [one for one in task.inputs if registry.kind(one.kind).from_file]
+    files_in = [one for one in task.inputs if registry.in_files(one)]
     if len(task.inputs) != 1 or not files_in or len(files_in[0].columns) != 1:
         raise InputError(
             f"the task {task.name} takes {', '.join(one.name for one in task.inputs)} for a case",

@@ -168,3 +168,65 @@ class Text:
             raise ValueProblem("a text without a word", allowed="words; a case without them lacks the field")
         if self.cut < 0:
             raise ValueProblem(f"{self.cut} characters cut", allowed="0 or more")
+
+
+@dataclass(frozen=True, eq=False)
+class Series:
+    """What was measured of one case over time: an irregular history, or the samples of a waveform.
+
+    times_hours: (n,) since the case's start, each later than the one before.
+    values: [n, variable] float64, NaN where a variable was not measured at that time.
+    variables, units: a name and a unit a column; a unit is "" where nothing tells it.
+    rate_hz: samples a second of a waveform, 0 for an irregular history.
+    notes: what reading it had to mend or found wrong, a sentence each.
+    """
+
+    times_hours: FloatArray
+    values: FloatArray
+    variables: tuple[str, ...]
+    units: tuple[str, ...] = ()
+    rate_hz: float = 0.0
+    source: Path | None = None
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        times = np.asarray(self.times_hours, np.float64)
+        values = np.asarray(self.values, np.float64)
+        units = tuple(self.units) or ("",) * len(self.variables)
+        if times.ndim != 1 or not np.isfinite(times).all() or (np.diff(times) <= 0).any():
+            raise ValueProblem("times that are not finite and rising", allowed="hours, each later than the one before")
+        if values.shape != (len(times), len(self.variables)):
+            raise ValueProblem(
+                f"a series of {len(times)} times and {len(self.variables)} variables with values of shape "
+                f"{values.shape}",
+                allowed="one row a time, one column a variable",
+            )
+        if np.isinf(values).any():
+            raise ValueProblem("infinite values in a series", allowed="finite numbers, NaN where nothing was measured")
+        if len(set(self.variables)) != len(self.variables) or len(units) != len(self.variables):
+            raise ValueProblem(
+                f"the variables {', '.join(self.variables)} with {len(units)} units",
+                allowed="different names, a unit each",
+            )
+        if not (np.isfinite(self.rate_hz) and self.rate_hz >= 0):
+            raise ValueProblem(f"{self.rate_hz} samples a second", allowed="a positive rate; 0 for a history")
+        object.__setattr__(self, "times_hours", _frozen(times))
+        object.__setattr__(self, "values", _frozen(values))
+        object.__setattr__(self, "variables", tuple(self.variables))
+        object.__setattr__(self, "units", units)
+
+    @classmethod
+    def waveform(
+        cls, values: FloatArray, rate_hz: float, variables: tuple[str, ...], units: tuple[str, ...] = (),
+        source: Path | None = None, notes: tuple[str, ...] = (),
+    ) -> Series:  # fmt: skip
+        """Samples [n, channel] taken `rate_hz` times a second from the case's start on."""
+        if not (np.isfinite(rate_hz) and rate_hz > 0):
+            raise ValueProblem(f"{rate_hz} samples a second", allowed="a positive rate")
+        times = np.arange(len(values)) / (rate_hz * 3600.0)
+        return cls(times, values, variables, units, float(rate_hz), source, notes)
+
+    @property
+    def measured(self) -> bool:
+        """True where there is any value."""
+        return bool(np.isfinite(self.values).any())

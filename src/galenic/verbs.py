@@ -231,7 +231,7 @@ class _Place:
     @cached_property
     def inputs(self) -> set[Path]:
         """The files that the cases name."""
-        fields = [one for one in self.task.inputs if registry.kind(one.kind).from_file]
+        fields = [one for one in self.task.inputs if registry.in_files(one)]
         columns = [column for one in fields for column in matching(self.cases.table, one)]
         cells = [str(cell) for column in columns for cell in self.cases.table[column].dropna()]
         return {(self.cases.root / cell).resolve() for cell in cells}

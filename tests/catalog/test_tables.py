@@ -25,12 +25,14 @@ HIPPOCAMPUS_TEST = (
 )
 PARTS = {
     "bccd": {"train": 110, "valid": 35, "test": 45},
+    "challenge2012-set-a": {"train": 3200, "test": 800},
     "cxr-lungs": {"train": 42, "test": 14},
     "chase-db1": {"train": 20, "test": 8},
     "dsb2018-nuclei": {"train": 49, "test": 17},
     "isbi2012-em": {"train": 18, "valid": 2, "test": 6},
     "lidc-nodule-slices": {"train": 469, "test": 73},
     "symptom-disease": {"train": 910, "test": 243},
+    "mitdb-subset": {"train": 5958, "valid": 1987, "test": 7632},
     "tcga-lgg-mri": {"train": 46, "test": 16},
 }
 
@@ -223,3 +225,47 @@ def test_blood_smears_have_a_file_of_boxes_each(cache):
     assert {name: names.count(name) for name in set(names)} == {"RBC": 2295, "WBC": 197, "Platelets": 215}
     near = frame.set_index("id").loc[["BloodImage_00037", "BloodImage_00038"], "split"]
     assert near.tolist() == ["valid", "train"]  # the trap that the catalogue names
+
+
+def test_stays_have_their_descriptors_and_outcome(cache):
+    import pandas as pd
+
+    frame = cases("challenge2012-set-a").set_index("id")
+    assert frame["death"].value_counts().to_dict() == {"survived": 3446, "died": 554}
+    first = frame.loc["132540"]
+    assert (first["age"], first["gender"], first["icu_type"]) == (76, "male", "cardiac surgery")
+    assert (first["height"], first["weight"]) == (175.3, 76.0)
+    assert np.isnan(frame.loc["132539", "height"])
+    summary = pd.read_csv(cache / "challenge2012-set-a" / "PhysionetChallenge2012-set-a.csv.gz")
+    theirs = summary.set_index(summary["recordid"].astype(str)).loc[frame.index]
+    assert (theirs["Age"] == frame["age"]).all()
+
+
+@pytest.mark.shared
+def test_single_beats_have_their_official_parts_and_own_columns(cache):
+    frame = cases("ucr-ecg")
+    assert frame["split_ecg200"].value_counts().to_dict() == {"train": 100, "test": 100}
+    assert frame["split_two_lead"].value_counts().to_dict() == {"train": 23, "test": 1139}
+    samples = {name: [column for column in frame if column.startswith(f"{name}_")] for name in ("ecg200", "two_lead")}
+    assert {name: len(own) for name, own in samples.items()} == {"ecg200": 96, "two_lead": 82}
+    own = frame["split_ecg200"].notna()
+    assert frame.loc[own, samples["ecg200"]].notna().all(axis=None)
+    assert frame.loc[own, samples["two_lead"]].isna().all(axis=None)
+
+
+@pytest.mark.shared
+def test_beats_are_those_of_the_records_with_the_intervals_about_them(cache):
+    frame = cases("mitdb-subset")
+    counts = frame.groupby("patient")["beat"].value_counts()
+    assert counts["208"].to_dict() == {"N": 1586, "V": 992, "F": 373, "S": 2}
+    assert counts["232"].to_dict() == {"S": 1382, "N": 398}
+    one = frame[frame["patient"] == "119"]
+    np.testing.assert_allclose(one["rr_before"].iloc[1:], np.diff(one["seconds"]), atol=1e-9)
+    np.testing.assert_allclose(one["rr_after"].iloc[:-1], np.diff(one["seconds"]), atol=1e-9)
+    premature = frame.loc[frame["beat"] == "S", "rr_before_share"].median()
+    assert premature < 0.95 < frame.loc[frame["beat"] == "N", "rr_before_share"].median()
+
+
+@pytest.mark.shared
+def test_rhythms_are_drawn_class_by_class(cache):
+    assert cases("cinc2017-af-subset")["rhythm"].value_counts().to_dict() == {"N": 90, "A": 60, "O": 60, "~": 20}

@@ -21,7 +21,8 @@ TASKS = sorted((Path(galenic.catalog.__file__).parents[1] / "tasks").glob("*.tom
 
 def test_there_is_a_task_for_each_bar():
     assert {path.stem for path in TASKS} >= {
-        "breast_cancer", "breast_ultrasound", "cxr_lungs", "cxr_lungs_to_montgomery", "cxr_lungs_to_shenzhen",
+        "arrhythmia", "atrial_fibrillation", "breast_cancer", "breast_ultrasound", "ecg200", "icu_mortality",
+        "two_lead_ecg", "cxr_lungs", "cxr_lungs_to_montgomery", "cxr_lungs_to_shenzhen",
         "em_membranes", "glioma", "hippocampus", "lidc_nodules", "nuclei_mask", "retina_vessels",
     }  # fmt: skip
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from galenic.core.cases import open_cases
 from galenic.core.contract import Field
 from galenic.core.errors import LeakageError, MissingFile, TableError, UnreadableFile
-from galenic.core.split import ONE_SUBJECT, PARTS, PATIENT_UNKNOWN, divide, folds
+from galenic.core.split import NOT_CALIBRATED, ONE_SUBJECT, PARTS, PATIENT_UNKNOWN, divide, folds
 from galenic.core.task import Holdout, Task
 
 
@@ -75,6 +75,15 @@ class TestByChance:
         task = task_of(within_one_subject=True)
         split = divide(cases_of({"split": ["train"] * 8 + ["valid"] + ["test"] * 3}, task), task, seed=0, calib=False)
         assert split.warnings == [ONE_SUBJECT]
+
+    def test_of_two_training_patients_none_is_taken_for_calibration(self):
+        parts = ["train"] * 4 + ["valid", "test"]
+        for patients, left in (("aabbcd", {"train", "valid", "test"}), ("abccde", set(PARTS))):
+            cases = cases_of({"patient": list(patients), "split": parts})
+            split = divide(cases, task_of(), seed=0, calib=True)
+            assert set(split.parts) == left
+            assert split.warnings == ([] if "calib" in left else [NOT_CALIBRATED])
+            assert divide(cases, task_of(), seed=0, calib=False).warnings == []
 
 
 class TestGiven:

@@ -67,7 +67,7 @@ class Maker:
     """cells: a case's columns for a field of that name, files written below the folder; columns: those of the field.
 
     chance: what guessing scores, where the kind is a target. in_space: there are volumes too. alone: it can be the
-    only input, as a mask can't, which lies on an image.
+    only input, as a mask can't, which lies on an image. kind: where one kind comes in several forms.
     """
 
     cells: Callable[[Hidden, Path, str], dict[str, Any]]
@@ -75,6 +75,7 @@ class Maker:
     chance: float | None = None
     in_space: bool = False
     alone: bool = True
+    kind: str = ""
 
 
 def _written(array: np.ndarray, path: Path) -> str:
@@ -110,6 +111,22 @@ def text(case: Hidden, folder: Path, name: str) -> dict[str, Any]:
     return {name: f"A {size} lump on the {place} side, not a {other} one. It does not hurt."}
 
 
+def series(case: Hidden, folder: Path, name: str) -> dict[str, Any]:
+    """A history of irregular times in a file a case: the large ones' pulse is faster and rises."""
+    hours = np.sort(case.noise.uniform(0, 12, 20)).round(3)
+    pulse = 70 + (15 + hours if case.large else 0 * hours) + case.noise.normal(0, 4, 20)
+    table = pd.DataFrame({"hours": hours, "pulse": pulse, "saturation": case.noise.normal(96, 1, 20)})
+    table.loc[case.noise.random(20) < 0.4, "saturation"] = np.nan
+    table.to_csv(folder / f"{name}-{case.number}.csv", index=False)
+    return {name: f"{name}-{case.number}.csv"}
+
+
+def waveform(case: Hidden, folder: Path, name: str) -> dict[str, Any]:
+    """Samples in the row itself: the large ones' waves are slower."""
+    wave = np.sin(np.arange(48) / (3 if case.large else 1.2)) + case.noise.normal(0, 0.2, 48)
+    return {f"{name}_{at:02}": own for at, own in enumerate(wave.round(4))}
+
+
 MAKERS = {
     "category": Maker(category, chance=0.5),  # AUROC
     "image": Maker(image, in_space=True),
@@ -117,7 +134,9 @@ MAKERS = {
         mask, chance=0.3, in_space=True, alone=False
     ),  # Dice of all marked: 2 f / (1 + f) for a share f of 0.18
     "number": Maker(number, columns=lambda name: [f"{name}_*"]),
+    "series": Maker(series),
     "text": Maker(text),
+    "waveform": Maker(waveform, columns=lambda name: [f"{name}_*"], kind="series"),
 }
 
 
@@ -131,7 +150,12 @@ class Small:
 
 
 SMALL = {
+    "gru": Small(lambda planned: {"hidden": 8, "dropout": 0.1, "learning_rate": 1e-2}),
+    "gru_d": Small(lambda planned: {"hidden": 8, "dropout": 0.1, "learning_rate": 1e-2}),
+    "lstm": Small(lambda planned: {"hidden": 8, "dropout": 0.1, "learning_rate": 1e-2}),
     "mlp": Small(lambda planned: {"width": 32, "depth": 1, "dropout": 0.1, "learning_rate": 3e-3}),
+    "resnet1d": Small(lambda planned: {"widths": [8, 8, 8]}),
+    "tcn": Small(lambda planned: {"width": 8, "dropout": 0.1, "learning_rate": 1e-2}),
     "text_cnn": Small(lambda planned: {"dim": 16, "filters": 8, "dropout": 0.2, "learning_rate": 1e-2}),
     "unet": Small(lambda planned: {"widths": [4, 8, 8, 8][: len(planned["strides"])], "learning_rate": 1e-2}),
     "unet2015": Small(lambda planned: {"learning_rate": 3e-3}, dims=(2,), steps=80),
@@ -217,12 +241,12 @@ class World:
         return float(self.kind.scores(judged, self.target)[""][self.kind.main_score])
 
 
-def _field(kind: str, name: str) -> Field:
-    return Field(name=name, kind=kind, columns=MAKERS[kind].columns(name))
+def _field(made: str, name: str) -> Field:
+    return Field(name=name, kind=MAKERS[made].kind or made, columns=MAKERS[made].columns(name))
 
 
 def task_of(inputs: tuple[str, ...], target: str) -> Task:
-    """Inputs named as their kinds; the target is `truth`."""
+    """Inputs named as their makers; the target is `truth`."""
     return registry.checked(
         Task(name="made", inputs=[_field(kind, kind) for kind in inputs], targets=[_field(target, "truth")])
     )
@@ -233,11 +257,15 @@ def targets() -> list[str]:
 
 
 def combinations(name: str, fits: Callable[[Task], str]) -> list[tuple[str, tuple[str, ...], str, int]]:
-    """(name, input kinds, target kind, dims) of all that fits: each input alone, and those together."""
+    """(name, input kinds, target kind, dims) of all that fits: each input alone, and as many together as it takes."""
     found = []
     for target in targets():
         each = [kind for kind in MAKERS if not fits(task_of((kind,), target))]
-        together = [tuple(each)] if len(each) > 1 and not fits(task_of(tuple(each), target)) else []
+        joined = list(each)
+        for kind in MAKERS if each else ():
+            if kind not in joined and not fits(task_of((*joined, kind), target)):
+                joined.append(kind)
+        together = [tuple(joined)] if len(joined) > 1 and not fits(task_of(tuple(joined), target)) else []
         for inputs in [*((kind,) for kind in each if MAKERS[kind].alone), *together]:
             space = any(MAKERS[kind].in_space for kind in (*inputs, target))
             found += [(name, inputs, target, dims) for dims in ((2, 3) if space else (2,))]
@@ -250,7 +278,8 @@ def table_of(task: Task, dims: int, folder: Path) -> pd.DataFrame:
     for at in range(CASES):
         hidden, row = hidden_of(at, dims), {"id": f"case{at:02}", "patient": f"P{at // 2}"}
         for one in task.fields:
-            row |= MAKERS[one.kind].cells(hidden, folder, one.name)
+            made = MAKERS[one.kind] if one.target else MAKERS[one.name]
+            row |= made.cells(hidden, folder, one.name)
         rows.append(row)
     table = pd.DataFrame(rows)
     table.loc[UNKNOWN, [column for column in table.columns if column.startswith("truth")]] = None
@@ -318,7 +347,8 @@ def simple(request, tmp_path_factory) -> World:
 def covered() -> dict[str, set[str]]:
     """What has a maker, and what stands in a world."""
     return {
-        "makers": set(MAKERS), "targets": {kind for kind, maker in MAKERS.items() if maker.chance is not None},
+        "makers": {maker.kind or name for name, maker in MAKERS.items()},
+        "targets": {kind for kind, maker in MAKERS.items() if maker.chance is not None},
         "networks": {own[0] for own in _NETWORKS}, "small": set(SMALL), "learners": {own[0] for own in _LEARNERS},
         "learnt": {own[2] for own in _NETWORKS},
     }  # fmt: skip

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import shutil
 import subprocess
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -126,3 +128,24 @@ def make_series(make_slice: Maker, tmp_path: Path) -> Callable[..., Path]:
         return folder
 
     return make
+
+
+@pytest.fixture(scope="session")
+def write_record() -> Callable[..., None]:
+    """write_record(folder, name, rate, {channel: samples}, marks): a WFDB record in mV, with annotations if any."""
+
+    def write(
+        folder: Path, name: str, rate: float, channels: dict[str, Any], marks: list[tuple[int, str]] | None = None
+    ) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the package uses what pandas has deprecated
+            wfdb = importlib.import_module("wfdb")
+            wfdb.wrsamp(
+                name, fs=rate, units=["mV"] * len(channels), sig_name=list(channels), write_dir=str(folder),
+                p_signal=np.stack(list(channels.values()), axis=1), fmt=["16"] * len(channels),
+            )  # fmt: skip
+            if marks:
+                samples, symbols = zip(*marks, strict=True)
+                wfdb.wrann(name, "atr", np.array(samples), symbol=list(symbols), write_dir=str(folder))
+
+    return write

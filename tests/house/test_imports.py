@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-ROOMS = ("images", "tables", "texts")
+ROOMS = ("images", "series", "tables", "texts")
 WINGS = ("report",)
 MEETING = ("verbs", "sources", "pictures", "demonstration")  # where rooms, wings and core meet
 VERSION = "galenic"  # only for __version__
@@ -23,7 +23,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "values": ("galenic.core.errors",),
     "core": ("galenic.core", VERSION),
     "formats": ("galenic.values", "galenic.core.errors", "galenic.core.files", "galenic.formats"),
-    "catalog": ("galenic.catalog", "galenic.core"),
+    "catalog": ("galenic.catalog", "galenic.core", "galenic.formats"),
     **{room: (f"galenic.{room}", "galenic.core", "galenic.values", "galenic.formats") for room in ROOMS},
     **{wing: (f"galenic.{wing}", "galenic.core", "galenic.values", "galenic.formats", VERSION) for wing in WINGS},
     **{
@@ -47,7 +47,7 @@ WRAPPED = {
     "httpx": ("catalog/download.py", "catalog/transfer.py"),
     "imagecodecs": ("formats/dicom_jpeg.py", "formats/png_tiff.py"),
     "jinja2": ("report/page.py",),
-    "matplotlib": ("images/show.py", "report/curves.py", "report/forest.py"),
+    "matplotlib": ("images/show.py", "report/curves.py", "report/forest.py", "series/show.py"),
     "nibabel": ("formats/nifti.py",),
     "nilearn": ("demonstration.py",),
     "onnx": ("core/runtimes/export.py",),
@@ -59,6 +59,7 @@ WRAPPED = {
     "skops": ("tables/keep.py",),
     "tifffile": ("formats/png_tiff.py",),
     "typer": "cli/",
+    "wfdb": ("formats/wfdb.py",),
 }
 
 

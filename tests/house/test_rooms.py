@@ -28,10 +28,15 @@ MORE = {
         "tile.py": "tiles chosen to compute few voxels",
         "write.py": "a mask in the form of its image",
     },
+    "series": {
+        "events.py": "tables of timed measurements, long or wide, as one matrix over time",
+        "fingerprint.py": "the mergeable summary, and the decisions taken from it",
+        "recurrent.py": "what recurrent networks share: inputs side by side, the state pooled, a step at a time",
+        "step.py": "a recurrent network fed row by row, as at the bedside",
+    },
     "tables": {
         "keep.py": "scikit-learn's parts as skops, with a closed list of types",
         "learners.py": "the simple methods for categories",
-        "sketch.py": "mergeable summaries of a number",
     },
     "texts": {
         "counts.py": "mergeable counts of words",

@@ -8,9 +8,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from galenic.core import sketch
 from galenic.core.contract import Budget, Field
 from galenic.core.errors import ValueProblem
-from galenic.tables import sketch
 from galenic.tables.prepare import MAX_LABELS, ROW
 from galenic.tables.read import Numbers
 

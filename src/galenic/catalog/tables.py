@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from galenic.catalog import recordings
 from galenic.catalog.cache import absent, folder
 from galenic.catalog.entry import load
 from galenic.catalog.near import families, words
@@ -88,8 +89,12 @@ def _symptom_texts(_frame: pd.DataFrame, home: Path) -> pd.DataFrame:
 
 
 FUNCTIONS: dict[str, Callable[[pd.DataFrame, Path], pd.DataFrame]] = {
+    "beats": recordings.beats,
     "breast_cancer": _breast_cancer,
     "glioma_clinical": _glioma_clinical,
+    "icu_stays": recordings.icu_stays,
     "nodule_slices": _nodule_slices,
+    "rhythms": recordings.rhythms,
+    "single_beats": recordings.single_beats,
     "symptom_texts": _symptom_texts,
 }

@@ -203,7 +203,7 @@ def _ids(table: pd.DataFrame, roles: Mapping[str, str], task: Task) -> list[str]
             )
         return ids
     for one in task.inputs:
-        if registry.kind(one.kind).from_file:
+        if registry.in_files(one):
             stems = [case_name(value) for value in table[matching(table, one)[0]]]
             if len(set(stems)) == len(stems):
                 return stems

@@ -114,7 +114,8 @@ class Kind(Protocol):
 
     name: str
     frame: str  # the frame that prepares it
-    from_file: bool  # True: a cell names a file or folder, so that a path alone is a case
+    from_file: bool  # True: a cell names a file or folder, so that a path alone is a case; `in_files(field)`, where a
+    # kind has it, says so of a field
     groups: bool  # True: `group` says what must stay in one part where no patient is known; every value is read for it
 
     def check(self, field: Field) -> Field:
@@ -190,6 +191,10 @@ class Frame(Protocol):
 
     A sample's keys are names of fields, or FIELD.MORE for what else belongs to one. Samples are stacked; a frame whose
     samples can't be, as they differ in shape, also has `collate`, see Collating.
+
+    A frame whose whole cases all have one shape may also have `vary(stacked, draws, settings)`, which does to a batch
+    of whole cases what `apply` does to one, and `steady(settings)`, True where draws change nothing; small sets are
+    then fed from ready tensors.
     """
 
     name: str
@@ -252,7 +257,11 @@ class Runner(Protocol):
 
 
 class NetworkPlug(Protocol):
-    """An architecture by name: says if it fits, plans itself, builds itself, and knows how it infers."""
+    """An architecture by name: says if it fits, plans itself, builds itself, and knows how it infers.
+
+    One whose cases have one shape may also have `infer_many(run, cases, frames, settings)`, the outputs of each case:
+    many at once where the runner takes any batch, as torch does while training.
+    """
 
     name: str
 

@@ -334,7 +334,11 @@ def _scorer(work: Work, valid: Sequence[int], precision: str) -> Callable[[Netwo
 
     def score(network: Network) -> float:
         run = work.runner(network, precision)
-        outputs = [work.plug.infer(run, work.ready[row], work.settings, work.network_settings) for row in valid]
+        many = getattr(work.plug, "infer_many", None)
+        if many is None:
+            outputs = [work.plug.infer(run, work.ready[row], work.settings, work.network_settings) for row in valid]
+        else:
+            outputs = many(run, [work.ready[row] for row in valid], work.settings, work.network_settings)
         known = quick(work.task, outputs, [work.ready[row] for row in valid])
         return sum(known.values()) / len(known) if known else -math.inf
 

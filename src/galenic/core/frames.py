@@ -81,6 +81,46 @@ class Frames:
         own = [key for key in sample if any(key == field or key.startswith(f"{field}.") for field in fields)]
         return {key: sample.pop(key) for key in own}
 
+    def whole(self, prepared: Prepared, settings: Mapping[str, Settings]) -> dict[str, torch.Tensor]:
+        """The case without chance."""
+        done: dict[str, torch.Tensor] = {}
+        for name, frame in self.frames.items():
+            done |= frame.whole(prepared, settings[name])
+        return done
+
+
+class Stack:
+    """Cases of one shape as ready tensors: a batch is taken by index, then varied at once."""
+
+    def __init__(self, frames: Frames, prepared: Mapping[int, Prepared], settings: Mapping[str, Settings]) -> None:
+        self.frames, self.prepared, self.settings = frames, prepared, settings
+        self.places = {row: at for at, row in enumerate(prepared)}
+        self.whole = frames.collate([frames.whole(one, settings) for one in prepared.values()])
+        self.varied = [name for name, frame in frames.frames.items() if not frame.steady(settings[name])]  # type: ignore[attr-defined]
+
+    @staticmethod
+    def fits(frames: Frames) -> bool:
+        """True where every frame can vary a batch of whole cases."""
+        return all(hasattr(frame, "vary") for frame in frames.frames.values())
+
+    def batch(self, rows: Sequence[int], seeds: Sequence[Sequence[int]]) -> Batch:
+        """The cases of `rows`, each varied by its own seed: the same as `Frames.sample` of each, then `collate`."""
+        at = torch.tensor([self.places[row] for row in rows])
+        values = {name: tensor[at] for name, tensor in self.whole.values.items()}
+        present = {name: tensor[at] for name, tensor in self.whole.present.items()}
+        if self.varied:
+            draws = [self._draws(row, seed) for row, seed in zip(rows, seeds, strict=True)]
+            for name in self.varied:
+                mine = {one.name: values[one.name] for one in self.frames.fields[name] if one.name in values}
+                own = [drawn[name] for drawn in draws]
+                values |= self.frames.frames[name].vary(mine, own, self.settings[name])  # type: ignore[attr-defined]
+        return Batch(values, len(rows), present)
+
+    def _draws(self, row: int, seed: Sequence[int]) -> dict[str, Any]:
+        """What each frame draws for a case, in the order in which `Frames.sample` lets them draw."""
+        rng, prepared = np.random.default_rng(seed), self.prepared[row]
+        return {name: frame.draw(rng, prepared, self.settings[name]) for name, frame in self.frames.frames.items()}
+
 
 def collate(samples: Sequence[Mapping[str, torch.Tensor]]) -> Batch:
     """Stack samples; a field that some samples lack is zero there, and `present` says so."""

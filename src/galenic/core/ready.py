@@ -16,7 +16,7 @@ from galenic.core.cases import Cases
 from galenic.core.contract import Prepared, Settings, Summary
 from galenic.core.errors import GalenicError, TableError
 from galenic.core.files import write_aside, write_json
-from galenic.core.frames import Frames
+from galenic.core.frames import Frames, Stack
 from galenic.core.progress import Progress
 
 MEMORY_SHARE = 0.3  # of what is free: below it prepared cases stay in memory, above it they are mapped from disk
@@ -60,6 +60,7 @@ class Ready:
     ) -> None:
         self.frames, self.cases, self.settings = frames, cases, settings
         self._held: dict[int, Prepared] = {}
+        self._stack: tuple[tuple[int, ...], Stack | None] | None = None
         self._room = MEMORY_SHARE * psutil.virtual_memory().available
         key = json.dumps(settings, sort_keys=True) + json.dumps(sorted(cases.roles.items()))
         self._cache = None if cache is None else cache / hashlib.sha256(key.encode()).hexdigest()[:16]
@@ -76,6 +77,21 @@ class Ready:
         elif self._cache is not None and self._mapped(row) is None:
             prepared = self._store(row, prepared)
         return prepared
+
+    def stacked(self, rows: Sequence[int]) -> Stack | None:
+        """The rows as ready tensors, made once; None where their shapes differ or memory would not bear them twice."""
+        key = tuple(rows)
+        if self._stack is None or self._stack[0] != key:
+            self._stack = (key, self._stack_of(rows))
+        return self._stack[1]
+
+    def _stack_of(self, rows: Sequence[int]) -> Stack | None:
+        if not rows or not Stack.fits(self.frames):
+            return None
+        size = len(rows) * sum(array.nbytes for array in self[rows[0]].arrays.values())
+        if size > self._room:
+            return None
+        return Stack(self.frames, {row: self[row] for row in rows}, self.settings)
 
     def load(self, rows: Sequence[int], progress: Progress, title: str) -> None:
         """Make all `rows` ready, two at a time."""

@@ -17,7 +17,7 @@ from galenic.core.task import Task
 _EXTRAS = {
     "SimpleITK": "images", "PIL": "images", "nibabel": "images", "pydicom": "images", "tifffile": "images",
     "highdicom": "images", "onnx": "fast", "onnxruntime": "fast", "openvino": "fast",
-    "matplotlib": "report", "jinja2": "report", "httpx": "data",
+    "matplotlib": "report", "jinja2": "report", "httpx": "data", "wfdb": "series",
 }  # fmt: skip
 
 
@@ -57,6 +57,13 @@ def target(field: Field) -> Target:
         allowed = ", ".join(name for name in names("kinds") if hasattr(kind(name), "answer"))
         raise TaskError(f"{field.kind!r} as the kind of the target {field.name!r}", allowed=allowed)
     return cast(Target, found)
+
+
+def in_files(field: Field) -> bool:
+    """True if the cells of the field's first column name files: a kind that reads other columns too says so itself."""
+    found = kind(field.kind)
+    told = getattr(found, "in_files", None)
+    return found.from_file if told is None else bool(told(field))
 
 
 def dense_targets(task: Task) -> str:

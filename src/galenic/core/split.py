@@ -18,6 +18,8 @@ from galenic.core.task import Task
 
 PARTS = ("train", "valid", "calib", "test")
 PATIENT_UNKNOWN = "patient unknown: leakage between a person's scans can't be excluded"
+FEW_GROUPS = 3  # training patients below which none is taken for calibration
+NOT_CALIBRATED = "too few patients for a calibration part: probabilities are as the model gives them, without sets"
 ONE_SUBJECT = "within-one-subject: every part comes from the same subject, so these scores are no evidence"
 
 
@@ -59,7 +61,8 @@ def divide(
             )
     if "valid" not in parts:
         parts = _carve(parts, together, "valid", seed)
-    if calib and "calib" not in parts:
+    left = {own for own, part in zip(together, parts, strict=True) if part == "train"}
+    if calib and "calib" not in parts and len(left) >= FEW_GROUPS:
         parts = _carve(parts, together, "calib", seed)
     check_leaks(cases, task, parts, together)
     for need in ("train", "valid"):
@@ -68,7 +71,8 @@ def divide(
                 f"{parts.count('')} of {len(parts)} cases are in no part and {need} is empty",
                 todo="give at least three groups (patients) outside the test part",
             )
-    return Split(parts, origin, _warnings(cases, task))
+    untold = [NOT_CALIBRATED] if calib and "calib" not in parts else []
+    return Split(parts, origin, _warnings(cases, task) + untold)
 
 
 def _warnings(cases: Cases, task: Task) -> list[str]:
@@ -176,7 +180,7 @@ def check_leaks(cases: Cases, task: Task, parts: Sequence[str], together: Sequen
     _no_overlap(together, parts, "patient" if cases.role("patient") is not None else "case", PARTS)
     for one in task.inputs:
         columns = matching(cases.table, one)
-        if columns and registry.kind(one.kind).from_file:
+        if columns and registry.in_files(one):
             cells = cases.table[columns[0]]
             paths = [f"\0{row}" if pd.isna(value) else normpath(str(value)) for row, value in enumerate(cells)]
             _no_overlap(paths, parts, f"{one.name} file", PARTS)

@@ -60,11 +60,16 @@ class Feed:
         """This rank's share of the step's batch; where ranks outnumber cases a stand-in of size 0, as DDP must step."""
         every = self.rows_of(step)
         mine = ranks.share(every)
-        samples = [
-            self.ready.frames.sample(np.random.default_rng([self.seed, 2, slot]), self.ready[row], self.ready.settings)
-            for slot, row in mine or every[:1]
-        ]
-        batch = self.ready.frames.collate(samples)
+        taken = mine or every[:1]
+        seeds = [[self.seed, 2, slot] for slot, _ in taken]
+        stack = self.ready.stacked(self.rows)
+        if stack is not None:
+            batch = stack.batch([row for _, row in taken], seeds)
+        else:
+            frames, settings = self.ready.frames, self.ready.settings
+            drawn = [np.random.default_rng(seed) for seed in seeds]
+            pairs = zip(drawn, taken, strict=True)
+            batch = frames.collate([frames.sample(rng, self.ready[row], settings) for rng, (_, row) in pairs])
         return batch if mine else Batch(batch.values, 0, batch.present)
 
 

@@ -20,12 +20,12 @@ _SLACK_BYTES = 1 << 20
 _MEMORY_SHARE = 0.8
 
 
-def need(module: str, package: str, needed_for: str) -> Any:
+def need(module: str, package: str, needed_for: str, extra: str = "images") -> Any:
     """The imported module, or MissingExtra naming the extra that brings `package`."""
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise MissingExtra(package, "images", needed_for) from error
+        raise MissingExtra(package, extra, needed_for) from error
 
 
 def hush(package: str) -> None:

@@ -163,9 +163,10 @@ class Category:
     def answer(self, output: Any, prepared: Prepared, field: Field, settings: Settings, fitted: Settings) -> Answer:
         """Probabilities, the most probable label and the set; or a refusal.
 
-        Refused are a case whose inputs are all missing, one with a number over 50 sd from the training mean and over
-        10 training ranges beyond it, and, with `max_error`, one too unsure. An empty set (the case is like none of the
-        calibration cases) is answered with the most probable label alone and the fact "atypical".
+        Refused are a case that a frame refuses, one whose inputs are all missing, one with a number over 50 sd from the
+        training mean and over 10 training ranges beyond it, and, with `max_error`, one too unsure. An
+        empty set (the case is like none of the calibration cases) is answered with the most probable label alone and
+        the fact "atypical".
         """
         labels = _known(field, settings)
         facts: dict[str, Any] = {"labels": list(labels)}
@@ -239,8 +240,8 @@ def _known(field: Field, settings: Settings) -> list[str]:
 
 
 def _unfit(prepared: Prepared, settings: Settings) -> str:
-    """Why this case can't be judged, by any frame's facts, or ""."""
-    reasons = [one for own in prepared.facts.values() if isinstance(own, Mapping) for one in own.get("refuse", [])]
+    """Why this case can't be judged, or "": what any frame lists under `refuse`, then what the row tells."""
+    reasons = [text for own in prepared.facts.values() if isinstance(own, Mapping) for text in own.get("refuse", ())]
     if reasons:
         return "; ".join(reasons)
     row = prepared.facts.get("row")

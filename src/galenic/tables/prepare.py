@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from galenic.core import sketch
 from galenic.core.contract import Budget, Field, Prepared, Settings, Summary, Values
 from galenic.core.errors import ValueProblem
-from galenic.tables import sketch
 from galenic.tables.read import Numbers
 
 MAX_LABELS = 1000
@@ -103,6 +103,12 @@ class Row:
                     seen, total = seen + int(value is not None), total + 1
         return Prepared(arrays, {"row": {"seen": seen, "of": total, "far": far}})
 
+    def shape(self, name: str, settings: Settings) -> tuple[int, ...]:
+        """Shape of the prepared array of an input: what a network is built for."""
+        if name in settings["numbers"]:
+            return (2 * len(settings["numbers"][name]["columns"]),)
+        return (len(settings["categories"][name]["labels"]) + 1,)
+
     def draw(self, rng: np.random.Generator, prepared: Prepared, settings: Settings) -> None:  # noqa: ARG002
         """Nothing is left to chance: a row has no view that is as true as another."""
         return
@@ -110,6 +116,14 @@ class Row:
     def apply(self, prepared: Prepared, draw: Any, settings: Settings) -> Mapping[str, Tensor]:  # noqa: ARG002
         """The same as `whole`."""
         return self.whole(prepared, settings)
+
+    def steady(self, settings: Settings) -> bool:  # noqa: ARG002
+        """True: a draw changes nothing."""
+        return True
+
+    def vary(self, stacked: Mapping[str, Tensor], draws: Sequence[Any], settings: Settings) -> Mapping[str, Tensor]:  # noqa: ARG002
+        """Whole cases, stacked, as they are."""
+        return stacked
 
     def whole(self, prepared: Prepared, settings: Settings) -> Mapping[str, Tensor]:
         """Tensors of this frame's fields, without a batch axis."""

@@ -9,7 +9,11 @@ account; a quantile read from it is within 0.5 % of the true one, for sizes from
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
 
 _ACCURACY = 0.005
 _GAMMA = (1 + _ACCURACY) / (1 - _ACCURACY)
@@ -78,6 +82,14 @@ def median(sketch: Sketch) -> float:
     return min(max(middle, sketch["low"]), sketch["high"])
 
 
+def bins_of(values: NDArray[np.float64]) -> NDArray[np.int64]:
+    """The bin of each finite value: 0 for zero, else the sign of the value times a rank that rises with its size."""
+    size = np.minimum(np.abs(values), _LARGEST)
+    small = size < _SMALLEST
+    rank = np.ceil(np.log(np.where(small, 1.0, size)) / math.log(_GAMMA)) + _SHIFT
+    return np.where(small, 0, np.sign(values) * rank).astype(np.int64)
+
+
 def _bin(value: float) -> int:
     size = min(abs(value), _LARGEST)
     if size < _SMALLEST:
@@ -85,13 +97,23 @@ def _bin(value: float) -> int:
     return int(math.copysign(math.ceil(math.log(size, _GAMMA)) + _SHIFT, value))
 
 
-def _ranked(sketch: Sketch, rank: int) -> float:
-    """The value that stands at `rank`, counted from 0, in rising order."""
+def bin_at(counts: Mapping[int, int], rank: int) -> int:
+    """The bin in which the value of `rank` lies, counted from 0 in rising order; the last one for a larger rank."""
     passed = 0
-    for place in sorted(int(name) for name in sketch["bins"]):
-        passed += sketch["bins"][str(place)]
+    for place in sorted(counts):
+        passed += counts[place]
         if passed > rank:
             break
+    return place
+
+
+def ranked(counts: Mapping[int, int], rank: int) -> float:
+    """The value of `rank`, within 0.5 %; `counts` (a bin each) must not be empty."""
+    place = bin_at(counts, rank)
     if place == 0:
         return 0.0
     return math.copysign(2 * _GAMMA ** (abs(place) - _SHIFT) / (_GAMMA + 1), place)
+
+
+def _ranked(sketch: Sketch, rank: int) -> float:
+    return ranked({int(name): count for name, count in sketch["bins"].items()}, rank)

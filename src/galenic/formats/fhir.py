@@ -1,0 +1,191 @@
+"""FHIR R4 observations in: a Bundle or a single Observation as measurements with code, value, unit and time.
+
+https://hl7.org/fhir/R4/observation.html. Only what a series needs is looked at; a resource that lacks it is named by
+its place in the bundle and left out, and the others go on.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from galenic.core.errors import UnreadableFile, UnsupportedFile
+from galenic.formats.guard import check_memory, existing, reading
+
+LOINC = "http://loinc.org"
+_NOT_VALID = ("entered-in-error", "cancelled")
+_STATUS = ("registered", "preliminary", "final", "amended", "corrected", "unknown", *_NOT_VALID)
+
+
+@dataclass(frozen=True)
+class Observed:
+    """One measurement: `code` (LOINC's where there is one), its words, the value in `unit`, and when, with a zone."""
+
+    code: str
+    words: str
+    value: float
+    unit: str
+    when: datetime
+
+
+@dataclass(frozen=True)
+class Observations:
+    """What a file holds of one patient. warnings: what was left out and why, each with its place."""
+
+    observed: tuple[Observed, ...]
+    warnings: tuple[str, ...]
+    patient: str
+
+
+class _Invalid(Exception):
+    """Why a resource can't be used; the caller knows its place."""
+
+
+def read_observations(path: Path | str) -> Observations:
+    """All numeric observations of a file, in its order.
+
+    Values that are words, times or pictures are passed over. UnreadableFile where the file is no JSON, UnsupportedFile
+    where it is no Bundle or Observation or holds observations of several patients.
+    """
+    path = existing(path)
+    with reading(path, "FHIR"):
+        check_memory(path, 20 * path.stat().st_size)
+        found = json.loads(path.read_text(encoding="utf-8-sig"))
+    return from_json(found, str(path))
+
+
+def from_json(resource: Any, where: str) -> Observations:
+    """The same of parsed JSON; `where` names it in errors."""
+    kind = resource.get("resourceType") if isinstance(resource, dict) else None
+    if kind not in ("Bundle", "Observation"):
+        raise UnsupportedFile(
+            f"{where} is no FHIR bundle but {kind or type(resource).__name__}",
+            allowed="a Bundle or an Observation of FHIR R4",
+        )
+    observed: list[Observed] = []
+    warnings: list[str] = []
+    patients: dict[str, None] = {}
+    for place, own in _resources(resource, kind, where):
+        try:
+            if not isinstance(own, dict) or not isinstance(own.get("resourceType"), str):
+                raise _Invalid("is no resource")
+            if own["resourceType"] != "Observation":
+                continue
+            named = _patient(own)
+            found = list(_measured(own))
+        except _Invalid as fault:
+            warnings.append(f"{place}: {fault}")
+            continue
+        if named:
+            patients.setdefault(named)
+        observed += found
+    if len(patients) > 1:
+        raise UnsupportedFile(
+            f"{where} holds observations of {len(patients)} patients", allowed="one patient a file",
+            todo="write a bundle for each patient",
+        )  # fmt: skip
+    return Observations(tuple(observed), tuple(warnings), next(iter(patients), ""))
+
+
+def _resources(resource: dict[str, Any], kind: str, where: str) -> Iterator[tuple[str, Any]]:
+    """(place, resource) of each entry."""
+    if kind == "Observation":
+        yield _named("Observation", resource), resource
+        return
+    entries = resource.get("entry", [])
+    if not isinstance(entries, list):
+        raise UnreadableFile(f"{where} has an `entry` that is no list", allowed="a Bundle of FHIR R4")
+    for at, entry in enumerate(entries):
+        own = entry.get("resource") if isinstance(entry, dict) else None
+        yield _named(f"Bundle.entry[{at}]", own), own
+
+
+def _named(place: str, resource: Any) -> str:
+    name = resource.get("id") if isinstance(resource, dict) else None
+    return f"{place} ({name})" if isinstance(name, str) else place
+
+
+def _patient(own: dict[str, Any]) -> str:
+    subject = own.get("subject")
+    if subject is None:
+        return ""
+    if not isinstance(subject, dict):
+        raise _Invalid("has a subject that is no reference")
+    return str(subject.get("reference") or "")
+
+
+def _measured(own: dict[str, Any]) -> Iterator[Observed]:
+    """The observation's own value and those of its components."""
+    status = own.get("status")
+    if status not in _STATUS:
+        raise _Invalid(f"has the status {status!r}, not one of {', '.join(_STATUS)}")
+    if status in _NOT_VALID:
+        raise _Invalid(f"is marked {status}")
+    components = own.get("component", [])
+    if not isinstance(components, list) or not all(isinstance(one, dict) for one in components):
+        raise _Invalid("has components that are no list of objects")
+    parts = [part for part in (own, *components) if _holds_number(part)]
+    code = _code(own)
+    when = _when(own) if parts else None
+    for part in parts:
+        assert when is not None
+        name, words = code if part is own else _code(part)
+        value, unit = _number(part)
+        yield Observed(name, words, value, unit, when)
+
+
+def _holds_number(part: dict[str, Any]) -> bool:
+    return "valueQuantity" in part or "valueInteger" in part or "valueBoolean" in part
+
+
+def _number(part: dict[str, Any]) -> tuple[float, str]:
+    given = part.get("valueQuantity", part.get("valueInteger", part.get("valueBoolean")))
+    unit = ""
+    if "valueQuantity" in part:
+        if not isinstance(given, dict):
+            raise _Invalid("has a valueQuantity that is no object")
+        unit = str(given.get("unit") or given.get("code") or "")
+        given = given.get("value")
+    odd = isinstance(given, bool) and "valueBoolean" not in part
+    if odd or not isinstance(given, int | float) or not math.isfinite(given):
+        raise _Invalid(f"has the value {given!r}, which is no number")
+    return float(given), unit
+
+
+def _code(part: dict[str, Any]) -> tuple[str, str]:
+    """The code (LOINC's before others', words where there is none) and its words."""
+    code = part.get("code")
+    codings = code.get("coding", []) if isinstance(code, dict) else []
+    if not isinstance(code, dict) or not isinstance(codings, list):
+        raise _Invalid("has no code")
+    own = [one for one in codings if isinstance(one, dict) and isinstance(one.get("code"), str)]
+    own.sort(key=lambda one: one.get("system") != LOINC)
+    text = str(code.get("text") or (own[0].get("display") if own else "") or "")
+    if not own and not text:
+        raise _Invalid("has a code without coding or text")
+    return (own[0]["code"] if own else text), text
+
+
+def _when(own: dict[str, Any]) -> datetime:
+    """effectiveDateTime or effectiveInstant, else the start of effectivePeriod."""
+    period = own.get("effectivePeriod")
+    start = period.get("start") if isinstance(period, dict) else None
+    given = own.get("effectiveDateTime") or own.get("effectiveInstant") or start
+    if not isinstance(given, str):
+        raise _Invalid("has no effective time")
+    return _moment(given)
+
+
+def _moment(text: str) -> datetime:
+    """A dateTime of FHIR; a year or month alone means its first day, a time without a zone is taken as UTC."""
+    rest = {4: "-01-01", 7: "-01"}.get(len(text), "")
+    try:
+        found = datetime.fromisoformat(text + rest)
+    except ValueError as error:
+        raise _Invalid(f"has the effective time {text!r}") from error
+    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)

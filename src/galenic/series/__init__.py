@@ -1,0 +1,1 @@
+"""What is measured over time: irregular histories and the samples of waveforms."""

@@ -1,0 +1,158 @@
+"""Histories end to end: trained, scored, kept, and asked with a FHIR bundle; and batches from ready tensors."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import galenic
+from galenic.core import registry
+from galenic.core.cases import open_cases
+from galenic.core.contract import Budget, Field
+from galenic.core.frames import Frames
+from galenic.core.model import load_model
+from galenic.core.progress import Silent
+from galenic.core.ready import Ready, summarise
+from galenic.core.task import Task
+from galenic.core.train import Feed
+
+PULSE, GLUCOSE = "8867-4", "2339-0"  # LOINC
+CASES = 60
+
+
+def write_cases(folder: Path) -> pd.DataFrame:
+    """The ill have a pulse that rises; a file a case, its columns by LOINC."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for number in range(CASES):
+        hours = np.sort(rng.uniform(0, 12, 25)).round(3)
+        ill = number % 2 == 0
+        pulse = 75 + (2.5 * hours if ill else 0) + rng.normal(0, 4, 25)
+        glucose = np.where(rng.random(25) < 0.4, rng.normal(100, 10, 25), np.nan)
+        pd.DataFrame({"hours": hours, PULSE: pulse, GLUCOSE: glucose}).to_csv(folder / f"{number:02}.csv", index=False)
+        rows.append({"id": f"c{number:02}", "patient": f"P{number}", "stay": f"{number:02}.csv",
+                     "age": int(rng.integers(20, 90)), "ill": "yes" if ill else "no"})  # fmt: skip
+    table = pd.DataFrame(rows)
+    table.to_csv(folder / "cases.csv", index=False)
+    return table
+
+
+TASK = """
+name = "rising"
+table = "cases.csv"
+[[inputs]]
+name = "stay"
+kind = "series"
+columns = ["stay"]
+[inputs.options]
+until_hours = 12
+units = { "8867-4" = "/min", "2339-0" = "mg/dL" }
+[[targets]]
+name = "ill"
+kind = "category"
+columns = ["ill"]
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    where = tmp_path_factory.mktemp("histories")
+    write_cases(where)
+    (where / "task.toml").write_text(TASK)
+    return where
+
+
+@pytest.fixture(scope="module")
+def trained(folder):
+    galenic.train(folder / "task.toml", budget="60steps", out=folder / "model", device="cpu", exact=True)
+    return folder / "model"
+
+
+def bundle(path: Path, *, ill: bool, glucose: str = "mg/dL") -> Path:
+    entries = []
+    for hour in range(12):
+        told = [(PULSE, 75 + 2.5 * hour * ill, "/min"), (GLUCOSE, 100 if glucose == "mg/dL" else 5.6, glucose)]
+        for code, value, unit in told:
+            entries.append(
+                {
+                    "resourceType": "Observation", "status": "final", "subject": {"reference": "Patient/1"},
+                    "code": {"coding": [{"system": "http://loinc.org", "code": code}]},
+                    "effectiveDateTime": f"2024-05-01T{hour:02}:00:00Z",
+                    "valueQuantity": {"value": value, "unit": unit},
+                }
+            )  # fmt: skip
+    whole = {"resourceType": "Bundle", "entry": [{"resource": own} for own in entries]}
+    path.write_text(json.dumps(whole))
+    return path
+
+
+def test_it_learns_and_stands_beside_the_simple_methods(trained):
+    metrics = json.loads((trained / "metrics.json").read_text())
+    scores = metrics["targets"]["ill"]["scores"]
+    assert scores["auroc"]["value"] > 0.9
+    assert {own["name"] for own in metrics["targets"]["ill"]["baselines"]} == {
+        "class frequencies", "logistic regression", "gradient-boosted trees",
+    }  # fmt: skip
+    plan = json.loads((trained / "plan.json").read_text())
+    assert plan["network"]["name"] == "gru"
+    assert plan["frames"]["clock"]["steps"] == 48 or plan["frames"]["clock"]["step_hours"] == 0.5
+
+
+def test_a_bundle_in_and_an_answer_or_a_refusal_out(trained, tmp_path):
+    (tmp_path / "in").mkdir()
+    bundle(tmp_path / "in" / "ill.json", ill=True)
+    bundle(tmp_path / "in" / "well.json", ill=False)
+    bundle(tmp_path / "in" / "unit.json", ill=False, glucose="mmol/L")
+    found = {own.id: own for own in galenic.predict(trained, [tmp_path / "in"], tmp_path / "out")}
+    assert found["ill"].refused is found["well"].refused is None
+    assert found["unit"].refused == "stay: 2339-0 is given in mmol/L, learnt from in mg/dL"
+    model = load_model(trained, device="cpu", exact=True)
+    assert model.task.inputs[0].options["waveform"] is False
+
+
+class TestFeed:
+    """The same batches from ready tensors as from one sample after the other."""
+
+    @pytest.fixture
+    def ready(self, folder):
+        table = pd.read_csv(folder / "cases.csv")
+        inputs = [
+            Field(name="stay", kind="series", columns=["stay"]), Field(name="age", kind="number", columns=["age"]),
+        ]  # fmt: skip
+        target = Field(name="ill", kind="category", columns=["ill"])
+        task = registry.checked(Task(name="t", inputs=inputs, targets=[target]))
+        cases, frames = open_cases(table, folder, task), Frames(task)
+        settings, _ = frames.settle(summarise(frames, cases, range(20), Silent()), Budget(steps=9))
+        return Ready(frames, cases, settings)
+
+    def batches(self, ready, count=7):
+        feed = Feed(ready, list(range(20)), 5, 8)
+        return [feed(step) for step in range(count)]
+
+    @pytest.mark.parametrize("steady", [True, False])
+    def test_both_ways_agree(self, ready, steady, monkeypatch):
+        if steady:
+            ready.settings["clock"]["vary"] = dict.fromkeys(ready.settings["clock"]["vary"], 0.0)
+        stacked = self.batches(ready)
+        assert ready.stacked(list(range(20))) is not None
+        monkeypatch.setattr(ready, "stacked", lambda rows: None)
+        for one, other in zip(stacked, self.batches(ready), strict=True):
+            assert one.size == other.size == 8
+            assert one.values.keys() == other.values.keys() == {"stay", "age", "ill"}
+            for name in one.values:
+                assert torch.equal(one.values[name], other.values[name])
+                assert torch.equal(one.present[name], other.present[name])
+        assert not torch.equal(stacked[0].values["stay"], stacked[1].values["stay"])
+
+    def test_memory_that_would_not_bear_it_twice(self, ready):
+        ready._room = 10
+        assert ready.stacked([0, 1]) is None
+        assert self.batches(ready, 1)[0].size == 8
+
+    def test_frames_of_other_shapes_are_fed_one_by_one(self, ready, monkeypatch):
+        frame = registry.frame("row")
+        monkeypatch.setitem(ready.frames.frames, "row", type("Other", (), {"whole": frame.whole})())
+        assert ready.stacked([0, 1]) is None
