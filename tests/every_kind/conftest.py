@@ -124,7 +124,13 @@ class Small:
 
 
 SMALL = {
+    "cnn": Small(
+        lambda planned: {"widths": [8, 16, 16, 16][: len(planned["strides"])], "dropout": 0.0, "learning_rate": 3e-3}
+    ),
     "mlp": Small(lambda planned: {"width": 32, "depth": 1, "dropout": 0.1, "learning_rate": 3e-3}),
+    "resnet": Small(
+        lambda planned: {"widths": [8, 16, 16, 16], "blocks": [1] * 4, "dropout": 0.0, "learning_rate": 3e-3}
+    ),
     "unet": Small(lambda planned: {"widths": [4, 8, 8, 8][: len(planned["strides"])], "learning_rate": 1e-2}),
     "unet2015": Small(lambda planned: {"learning_rate": 3e-3}, dims=(2,), steps=80),
 }
@@ -218,11 +224,16 @@ def targets() -> list[str]:
 
 
 def combinations(name: str, fits: Callable[[Task], str]) -> list[tuple[str, tuple[str, ...], str, int]]:
-    """(name, input kinds, target kind, dims) of all that fits: each input alone, and those together."""
+    """(name, input kinds, target kind, dims) of all that fits: each input alone, and those together.
+
+    Together with them stand the kinds that fit beside them, though not alone, such as a number beside a picture.
+    """
     found = []
     for target in targets():
         each = [kind for kind in MAKERS if not fits(task_of((kind,), target))]
-        together = [tuple(each)] if len(each) > 1 and not fits(task_of(tuple(each), target)) else []
+        beside = [kind for kind in MAKERS if kind not in each and each and not fits(task_of((*each, kind), target))]
+        every = (*each, *beside)
+        together = [every] if len(every) > 1 and not fits(task_of(every, target)) else []
         for inputs in [*((kind,) for kind in each if MAKERS[kind].alone), *together]:
             space = any(MAKERS[kind].in_space for kind in (*inputs, target))
             found += [(name, inputs, target, dims) for dims in ((2, 3) if space else (2,))]

@@ -21,6 +21,8 @@ MORE = {
         "losses.py": "Dice and cross-entropy",
         "rules.py": "what a mask is judged by",
         "tile.py": "tiles chosen to compute few voxels",
+        "vectors.py": "what the networks share that make one vector of a whole picture",
+        "whole.py": "the grid and the variation of pictures that are seen whole",
         "write.py": "a mask in the form of its image",
     },
     "tables": {
