@@ -22,7 +22,8 @@ TASKS = sorted((Path(galenic.catalog.__file__).parents[1] / "tasks").glob("*.tom
 def test_there_is_a_task_for_each_bar():
     assert {path.stem for path in TASKS} >= {
         "breast_cancer", "breast_ultrasound", "cxr_lungs", "cxr_lungs_to_montgomery", "cxr_lungs_to_shenzhen",
-        "em_membranes", "glioma", "hippocampus", "lidc_nodules", "nuclei_mask", "retina_vessels",
+        "breastmnist", "em_membranes", "glioma", "hippocampus", "lidc_nodules", "nuclei_mask", "retina_vessels",
+        "retinamnist",
     }  # fmt: skip
 
 
@@ -44,7 +45,7 @@ def test_each_task_finds_its_columns(path, shared_data, monkeypatch):
     monkeypatch.setenv("GALENIC_DATA", str(shared_data))
     task = load_task(path)
     assert task.data is not None
-    frame = cases(task.data)
+    frame = cases(task.data, table=task.table)
     taken: list[str] = []
     for field in task.fields:
         for pattern in field.columns:
@@ -95,7 +96,7 @@ def test_each_task_divides_and_reads_its_cases(path, shared_data, monkeypatch):
     monkeypatch.setenv("GALENIC_DATA", str(shared_data))
     task = registry.checked(load_task(path))
     assert task.data is not None
-    frame = cases(task.data)
+    frame = cases(task.data, table=task.table)
     opened = open_cases(frame, shared_data, task)
     split = divide(opened, task, seed=0, calib=False, file=split_path(task.split) if task.split else None)
     assert {"train", "valid", "test"} <= set(split.parts)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from galenic.catalog.cache import absent, folder
 from galenic.catalog.entry import load
 from galenic.catalog.table import declared, ordered, split_path, with_split
-from galenic.core.errors import InputError, MissingFile, TableError
+from galenic.core.errors import MissingFile, TableError, UnreadableFile
 
 __all__ = ["cases", "split_path"]
 
@@ -19,16 +21,15 @@ RATERS = 4
 ENOUGH_RATERS = 3
 
 
-def cases(name: str, home: Path | None = None) -> pd.DataFrame:
-    """The table of cases of the set `name`, one row a case; file columns hold absolute paths.
+def cases(name: str, home: Path | None = None, table: str | None = None) -> pd.DataFrame:
+    """The table of cases of the set `name`, or its further one `table`; one row a case, files as absolute paths.
 
     Columns: id; patient, site and split where the set tells them; then its own. `split` is train, valid, calib or
     test, and absent (NaN) on a row that its split leaves out. `home` is the set's folder, by default in the cache.
     Raises MissingFile where files are missing, InputError for a set without a table.
     """
     entry = load(name)
-    if entry.table is None:
-        raise InputError(f"{name} has no table of cases", todo=f"see galenic data show {name}")
+    plan = entry.table_of(table)
     home = folder(name) if home is None else home.absolute()
     missing = absent(entry, home)
     if missing:
@@ -37,13 +38,13 @@ def cases(name: str, home: Path | None = None) -> pd.DataFrame:
             f"{', '.join(missing[:3])}",
             todo=f"galenic data get {name}",
         )
-    frame = declared(entry, home)
-    if entry.table.function:
-        frame = FUNCTIONS[entry.table.function](frame, home)
-    if entry.table.split:
-        frame = with_split(frame, entry.table.split)
-    if len(frame) != entry.table.rows or not frame["id"].is_unique:
-        raise TableError(f"the table of {name} came out with {len(frame)} rows", allowed=f"{entry.table.rows}")
+    frame = declared(entry, plan, home)
+    if plan.function:
+        frame = FUNCTIONS[plan.function](frame, home)
+    if plan.split:
+        frame = with_split(frame, plan.split)
+    if len(frame) != plan.rows or not frame["id"].is_unique:
+        raise TableError(f"the table of {name} came out with {len(frame)} rows", allowed=f"{plan.rows}")
     return ordered(frame)
 
 
@@ -77,8 +78,37 @@ def _breast_cancer(_frame: pd.DataFrame, _home: Path) -> pd.DataFrame:
     return table
 
 
+PARTS = {"train": "train", "val": "valid", "test": "test"}  # as MedMNIST names them, and as we do
+
+
+def _medmnist(file: Path, names: dict[int, str], column: str) -> pd.DataFrame:
+    """A row a picture of one of MedMNIST's archives, in its official parts; the column holds the label's name."""
+    rows = []
+    try:
+        with np.load(file, allow_pickle=False) as held:
+            for part, ours in PARTS.items():
+                for number, label in enumerate(held[f"{part}_labels"].ravel()):
+                    place = f"{file}#{part}_images/{number}"
+                    rows.append((f"{part}-{number:04d}", ours, place, names[int(label)]))
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise UnreadableFile(f"{file} is not the archive of the catalogue: {error}", todo="fetch it again") from error
+    return pd.DataFrame(rows, columns=["id", "split", "image", column])
+
+
+def _breastmnist(_frame: pd.DataFrame, home: Path) -> pd.DataFrame:
+    """780 ultrasound pictures; its code 0 means malignant."""
+    return _medmnist(home / "breastmnist.npz", {0: "malignant", 1: "normal or benign"}, "finding")
+
+
+def _retinamnist(_frame: pd.DataFrame, home: Path) -> pd.DataFrame:
+    """1,600 fundus photographs with the grade of diabetic retinopathy, 0 to 4."""
+    return _medmnist(home / "retinamnist.npz", {grade: str(grade) for grade in range(5)}, "grade")
+
+
 FUNCTIONS: dict[str, Callable[[pd.DataFrame, Path], pd.DataFrame]] = {
     "breast_cancer": _breast_cancer,
+    "breastmnist": _breastmnist,
     "glioma_clinical": _glioma_clinical,
     "nodule_slices": _nodule_slices,
+    "retinamnist": _retinamnist,
 }

@@ -61,8 +61,12 @@ class Cases:
 
 
 def _states(path: Path) -> list[tuple[str, int, int]]:
-    """Name, bytes and time of a file, or of the files in a folder; nothing for a cell that is no path."""
+    """Name, bytes and time of a file, or of the files in a folder; nothing for a cell that is no path.
+
+    What follows a # is a place inside the file.
+    """
     try:
+        path = path if path.exists() else Path(str(path).partition("#")[0])
         files = sorted(path.iterdir()) if path.is_dir() else [path]
         return [(one.name, found.st_size, found.st_mtime_ns) for one in files for found in [one.stat()]]
     except (OSError, ValueError):

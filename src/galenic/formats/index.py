@@ -9,10 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from galenic.core.errors import UnsupportedFile
+from galenic.formats import npz
 from galenic.formats.guard import existing
 from galenic.values import Image, Mask
 
-READ = "DICOM (file or folder), NIfTI (.nii, .nii.gz), NRRD (.nrrd, .nhdr), MetaImage (.mha, .mhd), PNG, JPEG, TIFF"
+READ = (
+    "DICOM (file or folder), NIfTI (.nii, .nii.gz), NRRD (.nrrd, .nhdr), MetaImage (.mha, .mhd), PNG, JPEG, TIFF, "
+    "FILE.npz#ARRAY/NUMBER"
+)
 _STARTS = {
     b"NRRD000": "nrrd",
     b"\x89PNG": "png_tiff",
@@ -37,11 +41,14 @@ _SUFFIXES = {
     ".dcm": "dicom",
     ".dicom": "dicom",
     ".ima": "dicom",
+    ".npz": "npz",
 }
 
 
 def format_of(path: Path | str) -> str:
     """The name of the module of galenic.formats that reads `path`; UnsupportedFile lists what is read."""
+    if npz.is_place(path):
+        return "npz"
     path = existing(path)
     if path.is_dir():
         return "dicom"
@@ -59,6 +66,11 @@ def format_of(path: Path | str) -> str:
     return found
 
 
+def file_of(path: Path) -> Path:
+    """The file or folder on the disk that a path means: of a picture inside an archive, the archive."""
+    return npz.file_of(path)
+
+
 def read_image(path: Path | str, **options: Any) -> Image:
     """The Image of a file or DICOM folder; options go to the format's own reader (as series_uid or channels)."""
     return _read(path, "read_image", options)  # type: ignore[no-any-return]
@@ -73,7 +85,7 @@ def write_mask(mask: Mask, path: Path) -> None:
     """Write a Mask in the format that the name tells: .nii, .nii.gz, .nrrd, .mha, .png, .tif."""
     name = path.name.lower()
     kind = next((kind for suffix, kind in _SUFFIXES.items() if name.endswith(suffix)), None)
-    if kind is None or kind == "dicom":
+    if kind in (None, "dicom", "npz"):
         raise UnsupportedFile(f"{path} as the name of a mask", allowed=".nii, .nii.gz, .nrrd, .mha, .png, .tif")
     import_module(f"galenic.formats.{kind}").write_mask(mask, path)
 

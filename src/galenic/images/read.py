@@ -53,7 +53,7 @@ def locate(field: Field, table: pd.DataFrame, root: Path) -> list[tuple[Path | N
     for number in range(len(table)):
         paths = tuple(_path(column[number], root) for column in cells)
         for column, path in zip(columns, paths, strict=True):
-            if path is not None and not path.exists():
+            if path is not None and not index.file_of(path).exists():
                 missing.append(f"{_row(table, number)}, column {column!r}: {path}")
         rows.append(paths if any(path is not None for path in paths) else None)
     if missing:
