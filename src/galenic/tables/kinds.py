@@ -239,7 +239,7 @@ def _known(field: Field, settings: Settings) -> list[str]:
 def _unfit(prepared: Prepared, settings: Settings) -> str:
     """Why this case can't be judged, or ""."""
     row = prepared.facts.get("row")
-    if row is None or not row["of"]:
+    if row is None:
         return ""
     if row["far"]:
         more = f" (and {len(row['far']) - 1} more)" if len(row["far"]) > 1 else ""
