@@ -13,6 +13,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from galenic.core.contract import Budget, Outputs, Prepared, Runner, Settings
+from galenic.core.errors import PlanError
 from galenic.core.network import Network
 from galenic.core.task import Task
 from galenic.images.vectors import VectorNetwork, conv, halvings, infer_whole, normed, shapes_of, shared_plan, unfit
@@ -155,6 +156,30 @@ class ResNet:
             "network.norm": "group norm: a case is seen alike whatever batch it stands in, so ranks and batches agree",
             "network.learning_rate": "AdamW's usual rate, with warm-up and cosine, then averaged",
             "network.weight_decay": "0.05, as few cases want more than AdamW's usual 0.01",
+        }  # fmt: skip
+
+    def like(self, given: Mapping[str, Tensor], planned: Settings) -> Settings:
+        """The planned settings with depth, widths, stem and norm of a torchvision ResNet's weights.
+
+        PlanError where the weights are no ResNet's, or of pictures where the plan is for volumes.
+        """
+        first = given.get("conv1.weight")
+        named = {tuple(name.split(".")[:2]) for name in given}
+        blocks = [sum(layer == f"layer{at}" for layer, *_ in named) for at in (1, 2, 3, 4)]
+        dims = len(planned["stem"]["stride"])
+        if first is None or first.dim() != dims + 2 or 0 in blocks:
+            raise PlanError(
+                "the file's weights are no ResNet's" + (f" in {dims}D" if first is not None else ""),
+                allowed="names and shapes of torchvision's ResNet",
+            )
+        bottleneck = "layer1.0.conv3.weight" in given
+        wide = first.shape[-1] > 3
+        return planned | {
+            "depth": sum(blocks) * (3 if bottleneck else 2) + 2, "blocks": blocks,
+            "block": "bottleneck" if bottleneck else "basic",
+            "widths": [given[f"layer{at}.0.conv1.weight"].shape[0] for at in (1, 2, 3, 4)],
+            "stem": {"kernel": first.shape[-1], "stride": [2 if wide else 1] * dims, "pool": wide},
+            "norm": "batch" if "bn1.running_mean" in given else "group",
         }  # fmt: skip
 
     def build(self, task: Task, frames: Mapping[str, Settings], settings: Settings) -> Network:
