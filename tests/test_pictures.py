@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 
 from galenic import pictures, verbs
 from galenic.core import bundle
+from galenic.core.errors import InputError
+from galenic.images.networks.resnet import Trunk
 
 CASES = 40
 
@@ -85,6 +89,49 @@ def test_a_row_without_its_picture_is_refused_and_the_others_go_on(trained: Path
     refused = {one.id: one.refused for one in done}
     assert refused["case00"] is None
     assert "every input is missing" in str(refused["case01"])
+
+
+def torchvision_like(path: Path, change: dict[str, torch.Tensor] | None = None) -> Path:
+    """A narrow ResNet of one block a stage with batch norm and a 7x7 stem, under torchvision's names."""
+    torch.manual_seed(5)
+    settings = {
+        "stem": {"kernel": 7, "stride": [2, 2], "pool": True}, "widths": [4, 4, 8, 8], "blocks": [1, 1, 1, 1],
+        "strides": [[1, 1], [2, 2], [2, 2], [2, 2]], "norm": "batch", "block": "basic",
+    }  # fmt: skip
+    weights = dict(Trunk(2, 3, settings).state_dict()) | {"fc.weight": torch.zeros(10, 8)}
+    bundle.save_weights(path, weights | (change or {}))
+    return path
+
+
+def start(table: Path, source: Path, out: Path, **more: Any) -> Any:
+    how = {"inputs": ["image:image"], "targets": ["top:category"], "budget": "2steps", **more}
+    return verbs.train(table, start_from=source, out=out, **how)
+
+
+def test_weights_from_a_local_file_are_started_from(table: Path, tmp_path: Path) -> None:
+    file = torchvision_like(tmp_path / "resnet.safetensors")
+    start(table, file, tmp_path / "out")
+    plan = json.loads((tmp_path / "out" / "plan.json").read_text(encoding="utf-8"))
+    own = plan["network"]["settings"]
+    assert (own["widths"], own["blocks"], own["norm"], own["stem"]["kernel"]) == ([4, 4, 8, 8], [1] * 4, "batch", 7)
+    assert "resnet.safetensors" in plan["reasons"]["network.weights"]
+    given, found = (bundle.load_weights(path) for path in (file, tmp_path / "out" / "weights.safetensors"))
+    moved = (found["trunk.layer3.0.conv1.weight"] - given["layer3.0.conv1.weight"]).abs().max()
+    assert 0 < moved < 0.01
+    assert found["trunk.conv1.weight"].shape == (4, 1, 7, 7)
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "more", "words"),
+    [
+        ("a.pth", {}, {}, "safetensors file"),
+        ("a.safetensors", {}, {"network": "cnn"}, "cnn from the file"),
+        ("a.safetensors", {"conv1.weight": torch.zeros(4, 3, 7, 7, 7)}, {}, "no ResNet's in 2D"),
+    ],
+)
+def test_weights_that_do_not_fit_are_refused(table: Path, tmp_path: Path, name, change, more, words) -> None:
+    with pytest.raises(InputError, match=words):
+        start(table, torchvision_like(tmp_path / name, change), tmp_path / "out", **more)
 
 
 @pytest.mark.parametrize(

@@ -185,6 +185,25 @@ def test_empty_nodule_masks_are_told_by_their_size(cache):
 
 
 @pytest.mark.shared
+def test_a_row_a_nodule_with_its_largest_slice_and_what_it_was_rated(cache):
+    """92 nodules rated 1-2 or 4-5: 13 + 38 and 26 + 15; the area is counted anew for every eighth."""
+    from PIL import Image
+
+    frame = cases("lidc-nodule-slices", table="nodules")
+    assert frame["rating"].value_counts().to_dict() == {2: 38, 4: 26, 5: 15, 1: 13}
+    assert frame["malignancy"].value_counts().to_dict() == {"benign": 51, "malignant": 41}
+    assert not frame.duplicated(["patient", "nodule"]).any()
+    for image, slice_, area in frame.loc[::8, ["image", "slice", "area_px"]].itertuples(index=False):
+        areas = {}
+        for path in Path(image).parent.glob("*.png"):
+            masks = [np.asarray(Image.open(path.parents[1] / f"mask-{rater}" / path.name)) > 0 for rater in range(4)]
+            areas[int(path.stem.split("-")[1])] = int((np.sum(masks, axis=0) >= 2).sum())
+        assert areas[slice_] == max(areas.values()) == area
+    larger = frame.groupby("malignancy")["area_px"].median()
+    assert larger["malignant"] > 2 * larger["benign"]
+
+
+@pytest.mark.shared
 def test_columns_say_in_words_what_the_files_say_in_codes(cache):
     lungs = cases("cxr-lungs").set_index("id")
     assert lungs["site"].value_counts().to_dict() == {"montgomery": 32, "shenzhen": 24}

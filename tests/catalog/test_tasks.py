@@ -22,8 +22,8 @@ TASKS = sorted((Path(galenic.catalog.__file__).parents[1] / "tasks").glob("*.tom
 def test_there_is_a_task_for_each_bar():
     assert {path.stem for path in TASKS} >= {
         "breast_cancer", "breast_ultrasound", "cxr_lungs", "cxr_lungs_to_montgomery", "cxr_lungs_to_shenzhen",
-        "breastmnist", "em_membranes", "glioma", "hippocampus", "lidc_nodules", "nuclei_mask", "retina_vessels",
-        "retinamnist",
+        "breastmnist", "em_membranes", "glioma", "hippocampus", "lidc_malignancy", "lidc_nodules", "nuclei_mask",
+        "retina_vessels", "retinamnist",
     }  # fmt: skip
 
 

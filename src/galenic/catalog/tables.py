@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from galenic.catalog.cache import absent, folder
-from galenic.catalog.entry import load
+from galenic.catalog.entry import HERE, load
 from galenic.catalog.table import declared, ordered, split_path, with_split
 from galenic.core.errors import MissingFile, TableError, UnreadableFile
 
@@ -19,6 +19,7 @@ __all__ = ["cases", "split_path"]
 EMPTY_MASK_BYTES = 95  # every empty 128x128 PNG mask of this set is the same file; any other is longer
 RATERS = 4
 ENOUGH_RATERS = 3
+UNSURE_RATING = 3
 
 
 def cases(name: str, home: Path | None = None, table: str | None = None) -> pd.DataFrame:
@@ -53,6 +54,23 @@ def _nodule_slices(frame: pd.DataFrame, _home: Path) -> pd.DataFrame:
     masks = frame[[f"mask_{rater}" for rater in range(RATERS)]]
     frame = frame.assign(raters=masks.map(_is_marked).sum(axis=1))
     return frame[frame["raters"] >= ENOUGH_RATERS]
+
+
+def _nodules(frame: pd.DataFrame, home: Path) -> pd.DataFrame:
+    """A row a nodule that is told benign or malignant: the slice on which it is largest, with its area there.
+
+    meta_info.csv rates a nodule from 1 (highly unlikely to be malignant) to 5 (highly suspicious); 3 tells nothing.
+    """
+    areas = pd.read_csv(HERE / "facts" / "lidc-nodules.csv")
+    rated = pd.read_csv(home / "meta_info.csv", dtype={"patient_id": str})
+    rated = rated[~rated["is_clean"]].drop_duplicates(["patient_id", "nodule_no"])
+    rated = rated.assign(
+        patient="LIDC-IDRI-" + rated["patient_id"], nodule=rated["nodule_no"], rating=rated["malignancy"]
+    )
+    frame = frame.merge(areas, on=["patient", "nodule", "slice"], validate="one_to_one")
+    frame = frame.merge(rated[["patient", "nodule", "rating"]], on=["patient", "nodule"], validate="one_to_one")
+    frame = frame[frame["rating"] != UNSURE_RATING]
+    return frame.assign(malignancy=np.where(frame["rating"] > UNSURE_RATING, "malignant", "benign"))
 
 
 def _is_marked(mask: str) -> bool:
@@ -110,5 +128,6 @@ FUNCTIONS: dict[str, Callable[[pd.DataFrame, Path], pd.DataFrame]] = {
     "breastmnist": _breastmnist,
     "glioma_clinical": _glioma_clinical,
     "nodule_slices": _nodule_slices,
+    "nodules": _nodules,
     "retinamnist": _retinamnist,
 }

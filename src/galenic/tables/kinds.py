@@ -70,7 +70,7 @@ class Category:
     from_file = False
     definitions: Mapping[str, Definition] = measure.DEFINITIONS
     main_score = "auroc"
-    baselines = ("prior", "logistic", "boosting")
+    baselines = ("prior", "columns", "logistic", "boosting")
     calibrates = True
     dense = False
     quick_cases = 2000
