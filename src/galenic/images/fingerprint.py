@@ -274,6 +274,7 @@ def round_up(size: float, step: int) -> int:
 
 
 def normalisation(name: str, own: Summary, reasons: dict[str, str]) -> dict[str, Any]:
+    """How an image's intensities are scaled: CT by the training cases' percentiles, others each by itself."""
     histogram = np.array(own["histogram"], float)
     if histogram.sum() > 0 and set(own["unit"]) == {"HU"}:
         centres = (_HU_BINS[:-1] + _HU_BINS[1:]) / 2
