@@ -114,7 +114,7 @@ def test_weights_from_a_local_file_are_started_from(table: Path, tmp_path: Path)
     plan = json.loads((tmp_path / "out" / "plan.json").read_text(encoding="utf-8"))
     own = plan["network"]["settings"]
     assert (own["widths"], own["blocks"], own["norm"], own["stem"]["kernel"]) == ([4, 4, 8, 8], [1] * 4, "batch", 7)
-    assert "resnet.safetensors" in plan["reasons"]["network.weights"]
+    assert plan["reasons"]["network.norm"] == "as in the weights of resnet.safetensors"
     given, found = (bundle.load_weights(path) for path in (file, tmp_path / "out" / "weights.safetensors"))
     moved = (found["trunk.layer3.0.conv1.weight"] - given["layer3.0.conv1.weight"]).abs().max()
     assert 0 < moved < 0.01

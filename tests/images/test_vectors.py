@@ -48,6 +48,7 @@ def frames(fit: list[int], *, channels: int = 1, cases: int = 500, counts: tuple
 
 def built(plug: Any, of: Task, own: Any, **changes: Any) -> tuple[Any, dict[str, Any]]:
     plan, reasons = plug.plan(of, own, SHORT)
+    assert set(reasons) == {f"network.{key}" for key in plan}
     assert all(isinstance(text, str) and text for text in reasons.values())
     plan |= {"dropout": 0.0} | changes
     torch.manual_seed(0)

@@ -32,11 +32,6 @@ def save_weights(path: Path, tensors: Mapping[str, Tensor]) -> None:
         save_file({name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}, str(aside))
 
 
-def weights_name(number: int, members: int) -> str:
-    """The file of a network's weights; of an ensemble's each has its number."""
-    return "weights.safetensors" if members <= 1 else f"weights.fold{number}.safetensors"
-
-
 def load_weights(path: Path) -> dict[str, Tensor]:
     """Tensors of a safetensors file; ModelFolderError if it is damaged."""
     if not path.is_file():

@@ -105,7 +105,7 @@ def open_job(job: Job, progress: Progress, began: float | None = None, *, cache:
     cases = open_cases(job.table, job.root, task)
     calib = any(registry.target(target).calibrates for target in task.targets)
     obeyed = _obeyed_plan(job)
-    known = obeyed or start.plan_of(job.start_from)
+    known = obeyed or _plan_of(job.start_from)
     job = _settled(job, obeyed)
     groups = _groups(cases, task)
     split = divide(cases, task, seed=job.seed or 0, calib=calib, file=job.split, groups=groups)
@@ -121,9 +121,8 @@ def open_job(job: Job, progress: Progress, began: float | None = None, *, cache:
         budget = parse_budget(job.budget)
         summary = summarise(frames, cases, split.rows("train"), progress)
         settings, reasons = frames.settle(summary, budget)
-        network_settings, own = plug.plan(task, settings, budget)
-        network_settings, more = start.suited(plug, job.start_from, network_settings)
-        reasons |= own | more | {"network": f"{name}: {why}"}
+        network_settings, own = start.suited(plug, job.start_from, *plug.plan(task, settings, budget))
+        reasons |= own | {"network": f"{name}: {why}"}
     ready = Ready(frames, cases, settings, job.out / bundle.PRIVATE / "cache" if cache else None)
     return Work(job, task, cases, split, frames, settings, ready, plug, network_settings, reasons, name, began)
 
@@ -145,6 +144,14 @@ def _obeyed_plan(job: Job) -> Plan | None:
     if job.resume and (job.out / "plan.json").is_file():
         return load_plan(job.out / "plan.json")
     return None if job.plan is None else load_plan(job.plan)
+
+
+def _plan_of(folder: Path | None) -> Plan | None:
+    """The plan of --from, whose frames and network are taken over; a mere file of weights has none."""
+    if folder is None or folder.is_file():
+        return None
+    bundle.verify(folder)
+    return load_plan(folder / "plan.json")
 
 
 def _settled(job: Job, obeyed: Plan | None) -> Job:
@@ -276,11 +283,15 @@ def _quick_cases(task: Task) -> int:
     return min(registry.target(one).quick_cases for one in task.targets)
 
 
+def weights_name(number: int, members: int) -> str:
+    return "weights.safetensors" if members <= 1 else f"weights.fold{number}.safetensors"
+
+
 def _train_member(
     work: Work, plan: Plan, parts: Sequence[str], number: int, *, device: torch.device, adapt: bool, progress: Progress
 ) -> None:
     job, members = work.job, max(plan.folds, 1)
-    path = job.out / bundle.weights_name(number, members)
+    path = job.out / weights_name(number, members)
     folder = job.out if members == 1 else job.out / bundle.PRIVATE / f"fold{number}"
     if path.is_file() and job.resume:
         (folder / "checkpoint.safetensors").unlink(missing_ok=True)
@@ -290,7 +301,7 @@ def _train_member(
     folder.mkdir(parents=True, exist_ok=True)
     network = work.build()
     if job.start_from is not None:
-        start.take_weights(network, job.start_from, progress)
+        _take_weights(network, job.start_from, progress)
     training = plan.training.model_copy(deep=True)
     trainer = Trainer(
         network, training, Feed(work.ready, train, plan.seed + 1000 * number, training.batch),
@@ -318,6 +329,21 @@ def _train_member(
         plan.save(job.out / "plan.json")
         bundle.save_weights(path, weights_of(trainer.finish()))  # last: where they are, nothing is left to be trained
         trainer.clear()
+
+
+def _take_weights(network: Network, folder: Path, progress: Progress) -> None:
+    """Start from another model's weights wherever name and shape agree."""
+    own = network.state_dict()
+    path = folder / weights_name(0, 1)
+    if folder.is_file():
+        given = start.adopted(network, folder)
+    else:
+        given = bundle.load_weights(path if path.is_file() else folder / weights_name(0, 2))
+    fitting = {name: tensor for name, tensor in given.items() if name in own and own[name].shape == tensor.shape}
+    if not fitting:
+        raise PlanError(f"no weight of {folder} fits this network", todo="fine-tune from a model of the same task")
+    network.load_state_dict({**own, **fitting})
+    progress.say(f"{len(fitting)} of {len(own)} tensors taken from {folder.name}")
 
 
 def _scorer(work: Work, valid: Sequence[int], precision: str) -> Callable[[Network], float]:

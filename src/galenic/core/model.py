@@ -13,6 +13,7 @@ import numpy as np
 from galenic.core import bundle, registry, runtime
 from galenic.core.contract import Answer, Learner, Outputs, Prepared, Runner, Settings, Values
 from galenic.core.errors import ModelFolderError
+from galenic.core.fit import weights_name
 from galenic.core.frames import Frames
 from galenic.core.network import Network
 from galenic.core.plan import Plan, load_plan
@@ -79,7 +80,7 @@ def load_networks(folder: Path, task: Task, plan: Plan) -> list[Network]:
     for number in range(members):
         network = plug.build(task, plan.frames, plan.network.settings)
         try:
-            network.load_state_dict(bundle.load_weights(folder / bundle.weights_name(number, members)))
+            network.load_state_dict(bundle.load_weights(folder / weights_name(number, members)))
         except RuntimeError as error:
             raise ModelFolderError(
                 f"the weights in {folder} do not fit its plan", todo="copy the model folder again"

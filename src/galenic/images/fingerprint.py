@@ -25,11 +25,13 @@ _BODY = {"CT", "MR", "PT", "US", "XR"}
 def summarise(values: Values, fields: Sequence[Field]) -> Summary:
     """One case's summary: sizes, spacings, intensities of the foreground, voxels and thickness of each class.
 
-    Only {"cases": 0} for a case without a picture.
+    Only {"cases": 0} for a case without a picture, where no mask is learnt; ValueProblem where one is.
     """
     lead = next((value for value in values.values() if isinstance(value, Image)), None)
-    if lead is None:
+    if lead is None and is_whole(fields):
         return {"cases": 0}
+    if lead is None:
+        raise ValueProblem("there is no image", todo="name the image file in this row, or leave the row out")
     order, flips = canonical_axes(lead.geometry)
     spacing = [f"{float(lead.geometry.spacing_mm[axis]):.4g}" for axis in order]
     array = turn(lead.array, order, flips)

@@ -32,8 +32,8 @@ class Space:
 
     def settle(self, summary: Summary, fields: Sequence[Field], budget: Budget) -> tuple[Settings, dict[str, str]]:
         """Patches where a mask asks for an answer at each place; else one grid that holds each picture whole."""
-        way = whole if fingerprint.is_whole(fields) else fingerprint
-        return way.settle(summary, fields, budget)
+        settle = whole.settle if fingerprint.is_whole(fields) else fingerprint.settle
+        return settle(summary, fields, budget)
 
     def prepare(self, values: Values, fields: Sequence[Field], settings: Settings) -> Prepared:  # noqa: ARG002
         """On the network grid, with each mask's foreground points for the draw of patches."""

@@ -128,6 +128,10 @@ def shared_plan(
         "mirror": space["augment"]["flips"],
     }  # fmt: skip
     reasons = {
+        "network.pictures": "the task's images, their channels joined",
+        "network.rows": "the task's numbers and categories, joined to the picture's vector, with the size of each",
+        "network.inputs": "the task's, in its order",
+        "network.outputs": "the task's targets, a head each",
         "network.dropout": f"before the head; the fewer the cases ({cases}), the more",
         "network.batch": "small batches take more steps in the same time, which short budgets want",
         "network.optimizer": "AdamW (Loshchilov and Hutter, ICLR 2019)",
@@ -172,6 +176,11 @@ def shapes_of(frames: Mapping[str, Settings], settings: Settings) -> list[tuple[
     return [(1, rows[name]) if name in rows else pictures[name] for name in settings["inputs"]]
 
 
+def with_mirror(frames: Mapping[str, Settings], settings: Settings) -> Settings:
+    """The settings by which `infer_whole` averages over the flips that training drew."""
+    return {**settings, "mirror": frames["space"]["augment"]["flips"]}
+
+
 def infer_whole(run: Runner, prepared: Prepared, frames: Mapping[str, Settings], settings: Settings) -> Outputs:
     """Each target's output, the mean over the picture and its mirror images along the axes in `mirror`.
 
@@ -184,8 +193,9 @@ def infer_whole(run: Runner, prepared: Prepared, frames: Mapping[str, Settings],
     flips = [axes for count in range(len(settings["mirror"]) + 1) for axes in combinations(settings["mirror"], count)]
     totals: list[Array] = []
     for axes in flips:
+        mirrored = tuple(axis + 2 for axis in axes)
         outputs = run(*(
-            array if name in settings["rows"] else np.ascontiguousarray(np.flip(array, [axis + 2 for axis in axes]))
+            array if name in settings["rows"] else np.ascontiguousarray(np.flip(array, mirrored))
             for name, array in zip(settings["inputs"], given, strict=True)
         ))  # fmt: skip
         totals = [np.asarray(own[0]) + (totals[at] if totals else 0) for at, own in enumerate(outputs)]

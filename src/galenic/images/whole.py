@@ -28,6 +28,7 @@ def settle(summary: Summary, fields: Sequence[Field], budget: Budget) -> tuple[S
     sizes = [fingerprint.quantile(axis, COVERED) for axis in summary["shapes"]] if known else median
     spacing = [fingerprint.quantile(axis, 0.5) for axis in summary["spacings"]] if known else [1.0] * dims
     fit, spacing = _grid(sizes, spacing, small, budget)
+    reasons["dims"] = f"all cases are {'volumes' if dims == 3 else 'pictures'}, so the network is {dims}D"
     reasons["fit"] = _why_fit(fit, sizes, small=small, known=known, budget=budget)
     crop = "none" if small else fingerprint.crop_of(modality, dims)
     reasons["crop"] = {

@@ -15,7 +15,17 @@ from torch import Tensor, nn
 from galenic.core.contract import Budget, Outputs, Prepared, Runner, Settings
 from galenic.core.network import Network
 from galenic.core.task import Task
-from galenic.images.vectors import VectorNetwork, conv, halvings, infer_whole, normed, shapes_of, shared_plan, unfit
+from galenic.images.vectors import (
+    VectorNetwork,
+    conv,
+    halvings,
+    infer_whole,
+    normed,
+    shapes_of,
+    shared_plan,
+    unfit,
+    with_mirror,
+)
 
 _MOST_STAGES = 5
 
@@ -71,9 +81,12 @@ class Cnn:
             "norm": "group", "learning_rate": 1e-3, "weight_decay": 0.05,
         }  # fmt: skip
         return settings, reasons | {
-            "network.depth": f"{len(strides)} stages of 2 layers: the picture {fit} is halved while it stays at 4",
+            "network.strides": f"{len(strides)} stages: the picture {fit} is halved while it stays at 4",
+            "network.widths": f"{base} features first, doubled a stage, 256 at most",
+            "network.layers": "two a stage: two 3x3 kernels see 5x5 with fewer weights",
             "network.norm": "group norm: a case is seen alike whatever batch it stands in, so ranks and batches agree",
             "network.learning_rate": "AdamW's usual rate, with warm-up and cosine, then averaged",
+            "network.weight_decay": "0.05, as few cases want more than AdamW's usual 0.01",
         }  # fmt: skip
 
     def build(self, task: Task, frames: Mapping[str, Settings], settings: Settings) -> Network:
@@ -81,6 +94,9 @@ class Cnn:
 
     def infer(self, run: Runner, prepared: Prepared, frames: Mapping[str, Settings], settings: Settings) -> Outputs:
         return infer_whole(run, prepared, frames, settings)
+
+    def mirrored(self, frames: Mapping[str, Settings], settings: Settings) -> Settings:
+        return with_mirror(frames, settings)
 
     def shapes(self, frames: Mapping[str, Settings], settings: Settings) -> list[tuple[int, ...]]:
         return shapes_of(frames, settings)

@@ -16,10 +16,30 @@ from galenic.core.contract import Budget, Outputs, Prepared, Runner, Settings
 from galenic.core.errors import PlanError
 from galenic.core.network import Network
 from galenic.core.task import Task
-from galenic.images.vectors import VectorNetwork, conv, halvings, infer_whole, normed, shapes_of, shared_plan, unfit
+from galenic.images.vectors import (
+    VectorNetwork,
+    conv,
+    halvings,
+    infer_whole,
+    normed,
+    shapes_of,
+    shared_plan,
+    unfit,
+    with_mirror,
+)
 
 BLOCKS = {18: [2, 2, 2, 2], 34: [3, 4, 6, 3], 50: [3, 4, 6, 3]}
 SMALL = {2: 64, 3: 32}  # longest side up to which the stem keeps every pixel
+
+
+_REASONS = {
+    "network.block": "two 3x3 convolutions; a bottleneck from ResNet-50 on",
+    "network.blocks": "a stage, as the depth has it",
+    "network.strides": "each stage but the first halves the picture; a thick axis of a volume after the others",
+    "network.norm": "group norm: a case is seen alike whatever batch it stands in, so ranks and batches agree",
+    "network.learning_rate": "AdamW's usual rate, with warm-up and cosine, then averaged",
+    "network.weight_decay": "0.05, as few cases want more than AdamW's usual 0.01",
+}
 
 
 class _Block(nn.Module):
@@ -146,16 +166,14 @@ class ResNet:
             "learning_rate": 1e-3, "weight_decay": 0.05,
         }  # fmt: skip
         few = max(fit) <= SMALL[dims]
-        return settings, reasons | {
+        return settings, reasons | _REASONS | {
             "network.depth": f"ResNet-{depth} for {cases} cases: 34 from 5,000 and 2 h on, 50 from 20,000 and 8 h",
             "network.stem": (
                 f"a 3x3 convolution that keeps every pixel of a small picture {fit}" if few
                 else f"a {stem['kernel']}x{stem['kernel']} convolution that halves the picture {fit}"
                 + (", then max-pooling" if stem["pool"] else "")
             ),
-            "network.norm": "group norm: a case is seen alike whatever batch it stands in, so ranks and batches agree",
-            "network.learning_rate": "AdamW's usual rate, with warm-up and cosine, then averaged",
-            "network.weight_decay": "0.05, as few cases want more than AdamW's usual 0.01",
+            "network.widths": f"{base} features first, doubled a stage" + ("" if dims == 2 else ": half the paper's"),
         }  # fmt: skip
 
     def like(self, given: Mapping[str, Tensor], planned: Settings) -> Settings:
@@ -187,6 +205,9 @@ class ResNet:
 
     def infer(self, run: Runner, prepared: Prepared, frames: Mapping[str, Settings], settings: Settings) -> Outputs:
         return infer_whole(run, prepared, frames, settings)
+
+    def mirrored(self, frames: Mapping[str, Settings], settings: Settings) -> Settings:
+        return with_mirror(frames, settings)
 
     def shapes(self, frames: Mapping[str, Settings], settings: Settings) -> list[tuple[int, ...]]:
         return shapes_of(frames, settings)
