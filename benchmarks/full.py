@@ -67,7 +67,8 @@ def row_of(folder: Path, *, task: str, seed: int, budget: str) -> dict[str, Any]
         ],
         "warnings": metrics["warnings"], "seconds": metrics["seconds"],
         "plan": {
-            "network": plan["network"]["name"], "dims": space.get("dims"), "patch": space.get("patch"),
+            "network": plan["network"]["name"], "dims": space.get("dims"),
+            "patch": space.get("patch") or space.get("fit"),
             "steps": plan["training"]["schedule"][-1][1], **{name: plan["training"][name] for name in BETWEEN},
         },
         "machine": describe(),

@@ -22,29 +22,54 @@ from galenic.core.split import ONE_SUBJECT
 from galenic.report.content import Content, Picture
 
 KEPT = "pictures.json"
+WORST = ("worst", "second worst")
+MOST_WRONG = ("most wrong", "second most wrong", "third most wrong", "fourth most wrong")
 
 
 def keep(model: Model, cases: Cases, rows: Sequence[int], ready: Ready) -> None:
-    """Draw the best, two median and the worst two test cases of the first target that can be drawn."""
+    """Draw the best, the median and the worst test cases of each target that can be drawn.
+
+    A target that can't, such as a category, is told under the picture of its case: first those most wrong.
+    """
     drawn: list[dict[str, str]] = []
     for one in model.task.targets:
-        draw = getattr(registry.target(one), "show", None)
-        if draw is None:
+        if hasattr(registry.target(one), "show"):
+            values = _values(model.folder, one.name, registry.target(one).main_score)
+            for title, at in _picked(values):
+                drawn += _draw(model, cases, rows[at], ready, one.name, f"{title}: {values[at]:.3f}")
             continue
-        values = _values(model.folder, one.name, registry.target(one).main_score)
-        for title, at in _picked(values):
-            drawn += _draw(model, cases, rows[at], ready, one.name, f"{title}: {values[at]:.3f}")
+        judged = _judged(model.folder, one.name)
+        for title, at in _picked([_of_truth(own) for own in judged], MOST_WRONG):
+            drawn += _draw_input(model, cases, rows[at], title, f"{one.name}: {_in_words(judged[at])}")
     write_json(model.folder / bundle.PRIVATE / KEPT, drawn)
 
 
 def _values(folder: Path, target: str, score: str) -> list[float]:
     """The main score of each test case (mean over its classes), NaN where undefined."""
     found = []
-    for line in (folder / bundle.PRIVATE / "test.jsonl").read_text(encoding="utf-8").splitlines():
-        own = json.loads(line)["judged"].get(target, {}).get("model", {})
+    for own in _judged(folder, target):
         known = [value[score] for value in _records(own) if isinstance(value.get(score), int | float)]
         found.append(float(np.mean(known)) if known else math.nan)
     return found
+
+
+def _judged(folder: Path, target: str) -> list[Any]:
+    """What the model's scores of a target rest on, a record a test case, in their order."""
+    lines = (folder / bundle.PRIVATE / "test.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line)["judged"].get(target, {}).get("model", {}) for line in lines]
+
+
+def _of_truth(judged: Any) -> float:
+    """The probability that a category's answer gave to the truth; NaN for a refusal and for other kinds."""
+    truth, chances = (judged or {}).get("truth"), (judged or {}).get("p")
+    return float(chances[truth]) if chances and isinstance(truth, int) and truth >= 0 else math.nan
+
+
+def _in_words(judged: dict[str, Any]) -> str:
+    """The truth, and every label's probability, the greatest first."""
+    order = np.argsort(judged["p"])[::-1]
+    chances = ", ".join(f"{judged['labels'][at]} {judged['p'][at]:.2f}" for at in order)
+    return f"truth {judged['labels'][judged['truth']]}; answer {chances}"
 
 
 def _records(judged: Any) -> list[dict[str, Any]]:
@@ -54,13 +79,12 @@ def _records(judged: Any) -> list[dict[str, Any]]:
     return [judged, *(inner for value in judged.values() for inner in _records(value))]
 
 
-def _picked(values: Sequence[float]) -> list[tuple[str, int]]:
+def _picked(values: Sequence[float], low: Sequence[str] = WORST) -> list[tuple[str, int]]:
+    """(title, place) of the lowest values, one a title, then of the median and the best; no place twice."""
     order = [int(at) for at in np.argsort(values) if not math.isnan(values[at])]
     if not order:
         return []
-    middle = len(order) // 2
-    wanted = [("worst", order[0]), ("second worst", order[min(1, len(order) - 1)]), ("median", order[middle]),
-              ("best", order[-1])]  # fmt: skip
+    wanted = [*zip(low, order, strict=False), ("median", order[len(order) // 2]), ("best", order[-1])]
     return list({at: (title, at) for title, at in reversed(wanted)}.values())[::-1]
 
 
@@ -77,6 +101,19 @@ def _draw(model: Model, cases: Cases, row: int, ready: Ready, target: str, title
     except MissingExtra:
         return []
     return [{"title": f"{title} ({cases.ids[row]})", "caption": "true and predicted outline", "svg": svg}]
+
+
+def _draw_input(model: Model, cases: Cases, row: int, title: str, caption: str) -> list[dict[str, str]]:
+    """The case's first input that can be drawn, with its answer in words."""
+    for one in model.task.inputs:
+        show, value = getattr(registry.kind(one.kind), "show", None), cases.opened[one.name].read(row)
+        if show is None or value is None:
+            continue
+        try:
+            return [{"title": f"{title} ({cases.ids[row]})", "caption": caption, "svg": show(value)}]
+        except MissingExtra:
+            return []
+    return []
 
 
 def content_of(folder: Path, *, smoke: bool = False) -> Content:

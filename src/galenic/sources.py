@@ -66,7 +66,7 @@ def of_task(task: Task, root: Path | None = None) -> Found:
     """The cases that a task names: of a catalogued set in the cache, or its own table."""
     split = None
     if task.data is not None:
-        table = tables.cases(task.data)
+        table = tables.cases(task.data, table=task.table)
         split = tables.split_path(task.split) if task.split else None
         return Found(task, table, Path.cwd(), split)
     if task.table is None:

@@ -15,10 +15,13 @@ from galenic.catalog import cases, load, names, present, split_path
 from galenic.catalog.entry import set_digest
 from galenic.catalog.near import ALIKE, words
 from galenic.catalog.tables import EMPTY_MASK_BYTES
-from galenic.core.errors import MissingFile
+from galenic.core.errors import InputError, MissingFile, UnreadableFile
 from galenic.core.files import sha256
+from galenic.formats import index
 
 DOWNLOADED = [name for name in names() if load(name).files]
+TABLES = [(name, None) for name in DOWNLOADED if load(name).table]
+TABLES += [(name, table) for name in DOWNLOADED for table in load(name).tables]
 HIPPOCAMPUS_TEST = (
     "003 019 024 036 051 064 065 067 070 075 087 089 091 095 096 102 105 107 123 127 145 148 154 157 160 162 170 189 "
     "205 219 228 235 259 261 263 276 279 282 289 290 301 335 349 355 361 363 366 368 373 374 393 394"
@@ -62,17 +65,16 @@ def test_the_catalogue_is_what_its_script_would_write(cache):
 
 
 @pytest.mark.shared
-@pytest.mark.parametrize("name", DOWNLOADED)
-def test_each_table_has_its_rows_and_files(cache, name):
-    entry, frame = load(name), cases(name)
-    assert entry.table is not None
-    assert len(frame) == entry.table.rows
+@pytest.mark.parametrize(("name", "table"), TABLES)
+def test_each_table_has_its_rows_and_files(cache, name, table):
+    plan, frame = load(name).table_of(table), cases(name, table=table)
+    assert len(frame) == plan.rows
     leading = [column for column in ("id", "patient", "site", "split") if column in frame]
     assert list(frame.columns[: len(leading)]) == leading
     assert frame["id"].is_unique
-    stated = [*entry.table.files, *entry.table.text, *entry.table.rename, *entry.table.numbers]
+    stated = [*plan.files, *plan.text, *plan.rename, *plan.numbers]
     assert frame[stated].notna().all(axis=None)
-    for column in entry.table.files:
+    for column in plan.files:
         paths = [Path(path) for path in frame[column]]
         assert all(path.is_absolute() and path.exists() for path in paths)
         assert all(path.is_relative_to((cache / name).resolve()) for path in paths)
@@ -110,6 +112,40 @@ def test_the_hippocampus_split_is_the_one_of_the_comparison():
     assert set(parts.values()) == {"train", "test"}
     listed = {Path(file.path).name.removesuffix(".nii.gz") for file in load("msd-hippocampus").manifest()}
     assert set(parts) == listed
+
+
+def test_every_set_that_is_downloaded_has_a_table():
+    assert {name for name, _ in TABLES} == set(DOWNLOADED)
+
+
+@pytest.mark.parametrize("table", [None, "pathmnist"])
+def test_a_set_of_several_tables_lists_them(table):
+    with pytest.raises(InputError, match="name one as `table`") as caught:
+        cases("medmnist", table=table)
+    assert caught.value.allowed == "breastmnist, retinamnist"
+
+
+@pytest.mark.shared
+def test_medmnist_has_its_official_parts_and_says_in_words_which_code_is_malignant(cache):
+    """Counts of the paper's table 2 (Yang et al. 2023), and the archive's own code: 0 is malignant."""
+    breast, retina = (cases("medmnist", table=name) for name in ("breastmnist", "retinamnist"))
+    assert breast["split"].value_counts().to_dict() == {"train": 546, "valid": 78, "test": 156}
+    assert retina["split"].value_counts().to_dict() == {"train": 1080, "valid": 120, "test": 400}
+    assert breast["finding"].value_counts().to_dict() == {"normal or benign": 570, "malignant": 210}
+    with np.load(cache / "medmnist" / "breastmnist.npz", allow_pickle=False) as held:
+        codes, picture = held["test_labels"].ravel(), held["test_images"][7]
+    test = breast[breast["split"] == "test"]
+    assert ((test["finding"] == "malignant").to_numpy() == (codes == 0)).all()
+    read = index.read_image(test["image"].iloc[7])
+    assert np.array_equal(read.array[0], picture)
+
+
+@pytest.mark.shared
+def test_a_damaged_archive_of_medmnist_is_told(cache, tmp_path):
+    for file in load("medmnist").manifest():
+        (tmp_path / file.path).write_bytes(bytes(file.bytes))
+    with pytest.raises(UnreadableFile, match="archive of the catalogue"):
+        cases("medmnist", tmp_path, "retinamnist")
 
 
 def test_an_unknown_split_lists_what_there_is():
@@ -152,6 +188,27 @@ def test_empty_nodule_masks_are_told_by_their_size(cache):
     for file in [file for file in listed if "/mask-" in file.path][::7]:
         empty = Image.open(cache / "lidc-nodule-slices" / file.path).getbbox() is None
         assert empty == (file.bytes == EMPTY_MASK_BYTES)
+
+
+@pytest.mark.shared
+def test_a_row_a_nodule_with_its_largest_slice_and_what_it_was_rated(cache):
+    """92 nodules rated 1-2 or 4-5: 13 + 38 and 26 + 15; the area is counted anew for every eighth."""
+    from PIL import Image
+
+    frame = cases("lidc-nodule-slices", table="nodules")
+    assert frame["rating"].value_counts().to_dict() == {2: 38, 4: 26, 5: 15, 1: 13}
+    assert frame["malignancy"].value_counts().to_dict() == {"benign": 51, "malignant": 41}
+    assert not frame.duplicated(["patient", "nodule"]).any()
+    for image, slice_, area in frame.loc[::8, ["image", "slice", "area_px"]].itertuples(index=False):
+        by_two, by_one = {}, {}
+        for path in Path(image).parent.glob("*.png"):
+            masks = [np.asarray(Image.open(path.parents[1] / f"mask-{rater}" / path.name)) > 0 for rater in range(4)]
+            votes, number = np.sum(masks, axis=0), int(path.stem.split("-")[1])
+            by_two[number], by_one[number] = int((votes >= 2).sum()), int((votes >= 1).sum())
+        areas = by_two if any(by_two.values()) else by_one
+        assert areas[slice_] == max(areas.values()) == area
+    larger = frame.groupby("malignancy")["area_px"].median()
+    assert larger["malignant"] > 2 * larger["benign"]
 
 
 @pytest.mark.shared

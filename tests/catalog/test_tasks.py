@@ -21,9 +21,10 @@ TASKS = sorted((Path(galenic.catalog.__file__).parents[1] / "tasks").glob("*.tom
 
 def test_there_is_a_task_for_each_bar():
     assert {path.stem for path in TASKS} >= {
-        "arrhythmia", "atrial_fibrillation", "breast_cancer", "breast_ultrasound", "ecg200", "icu_mortality",
-        "two_lead_ecg", "cxr_lungs", "cxr_lungs_to_montgomery", "cxr_lungs_to_shenzhen",
-        "em_membranes", "glioma", "hippocampus", "lidc_nodules", "nuclei_mask", "retina_vessels",
+        "arrhythmia", "atrial_fibrillation", "breast_cancer", "breast_ultrasound", "breastmnist", "cxr_lungs",
+        "cxr_lungs_to_montgomery", "cxr_lungs_to_shenzhen", "ecg200", "em_membranes", "glioma", "hippocampus",
+        "icu_mortality", "lidc_malignancy", "lidc_nodules", "nuclei_mask", "retina_vessels", "retinamnist", "symptoms",
+        "two_lead_ecg",
     }  # fmt: skip
 
 
@@ -45,7 +46,7 @@ def test_each_task_finds_its_columns(path, shared_data, monkeypatch):
     monkeypatch.setenv("GALENIC_DATA", str(shared_data))
     task = load_task(path)
     assert task.data is not None
-    frame = cases(task.data)
+    frame = cases(task.data, table=task.table)
     taken: list[str] = []
     for field in task.fields:
         for pattern in field.columns:
@@ -96,7 +97,7 @@ def test_each_task_divides_and_reads_its_cases(path, shared_data, monkeypatch):
     monkeypatch.setenv("GALENIC_DATA", str(shared_data))
     task = registry.checked(load_task(path))
     assert task.data is not None
-    frame = cases(task.data)
+    frame = cases(task.data, table=task.table)
     opened = open_cases(frame, shared_data, task)
     split = divide(opened, task, seed=0, calib=False, file=split_path(task.split) if task.split else None)
     assert {"train", "valid", "test"} <= set(split.parts)

@@ -150,10 +150,16 @@ class Small:
 
 
 SMALL = {
+    "cnn": Small(
+        lambda planned: {"widths": [8, 16, 16, 16][: len(planned["strides"])], "dropout": 0.0, "learning_rate": 3e-3}
+    ),
     "gru": Small(lambda planned: {"hidden": 8, "dropout": 0.1, "learning_rate": 1e-2}),
     "gru_d": Small(lambda planned: {"hidden": 8, "dropout": 0.1, "learning_rate": 1e-2}),
     "lstm": Small(lambda planned: {"hidden": 8, "dropout": 0.1, "learning_rate": 1e-2}),
     "mlp": Small(lambda planned: {"width": 32, "depth": 1, "dropout": 0.1, "learning_rate": 3e-3}),
+    "resnet": Small(
+        lambda planned: {"widths": [8, 16, 16, 16], "blocks": [1] * 4, "dropout": 0.0, "learning_rate": 3e-3}
+    ),
     "resnet1d": Small(lambda planned: {"widths": [8, 8, 8]}),
     "tcn": Small(lambda planned: {"width": 8, "dropout": 0.1, "learning_rate": 1e-2}),
     "text_cnn": Small(lambda planned: {"dim": 16, "filters": 8, "dropout": 0.2, "learning_rate": 1e-2}),

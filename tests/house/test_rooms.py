@@ -26,6 +26,8 @@ MORE = {
         "rules.py": "what a mask is judged by",
         "strongest.py": "labels of a volume whose probabilities are too large to keep",
         "tile.py": "tiles chosen to compute few voxels",
+        "vectors.py": "what the networks share that make one vector of a whole picture",
+        "whole.py": "the grid and the variation of pictures that are seen whole",
         "write.py": "a mask in the form of its image",
     },
     "series": {

@@ -86,7 +86,7 @@ def test_mri_is_scaled_by_itself_and_the_patch_holds_a_small_case() -> None:
 def test_a_patch_keeps_to_the_voxels_of_its_budget(shape: tuple[int, ...], seconds: float) -> None:
     sizes = [float(size) for size in shape]
     patch = fingerprint._patch(sizes, sizes, None, Budget(seconds=seconds), {})
-    assert np.prod(patch) <= fingerprint._voxels(len(shape), Budget(seconds=seconds))
+    assert np.prod(patch) <= fingerprint.voxels(len(shape), Budget(seconds=seconds))
     assert all(size % (16 if len(shape) == 2 else 8) == 0 for size in patch)
 
 

@@ -280,24 +280,13 @@ def test_empty_masks_alone_name_no_class(tmp_path: Path) -> None:
         PAIRS.read(tmp_path)
 
 
-def test_a_folder_a_class_says_when_no_network_learns_it(tmp_path: Path) -> None:
+def test_a_folder_a_class_becomes_rows_that_a_network_learns(tmp_path: Path) -> None:
     for name in ("benign", "malignant"):
         for at in range(2):
             put_picture(tmp_path / name / f"{at}.png", seed=at)
     assert [layout.recognises(tmp_path) for layout in (NNUNET, PAIRS, CLASS_FOLDERS)] == [False, False, True]
-    with pytest.raises(TaskError, match=r"\(benign, malignant\), and no installed network") as caught:
-        CLASS_FOLDERS.read(tmp_path)
-    for name in registry.names("networks"):
-        assert f"{name}: " in caught.value.allowed
-
-
-def test_a_folder_a_class_becomes_rows_once_a_network_learns_it(tmp_path: Path, monkeypatch) -> None:
-    """The way is open for a network of another package: only the registry decides."""
-    monkeypatch.setattr(registry, "choose_network", lambda task, wanted: ("some", "it fits"))
-    for name in ("benign", "malignant"):
-        for at in range(2):
-            put_picture(tmp_path / name / f"{at}.png", seed=at)
     table, task = CLASS_FOLDERS.read(tmp_path)
+    assert registry.choose_network(registry.checked(task), None)[0] == "resnet"
     assert table["id"].tolist() == ["benign/0.png", "benign/1.png", "malignant/0.png", "malignant/1.png"]
     assert task.targets[0].options == {"labels": ["benign", "malignant"]}
     values = open_cases(table, tmp_path, registry.checked(task)).values(3)

@@ -14,7 +14,7 @@ from galenic.core.contract import Field, Learner, Part, Prepared
 from galenic.core.errors import ModelFolderError, ValueProblem
 from galenic.core.task import Task
 from galenic.tables import keep
-from galenic.tables.learners import Boosting, Logistic, Prior
+from galenic.tables.learners import Boosting, Columns, Logistic, Prior
 
 LEARNERS = [Prior, Logistic, Boosting]
 TASK = Task(
@@ -205,3 +205,40 @@ def test_a_prior_of_other_labels_is_refused(tmp_path):
     frames["row"]["categories"]["ill"]["labels"].append("perhaps")
     with pytest.raises(ModelFolderError, match="other labels"):
         Prior().load(tmp_path, TASK, frames)
+
+
+class TestColumns:
+    """A picture beside two numbers: the learner sees the numbers alone."""
+
+    BOTH = TASK.model_copy(update={"inputs": [*TASK.inputs, Field(name="scan", kind="image", columns=["scan"])]})
+
+    def part(self):
+        part = cases()
+        rng = np.random.default_rng(1)
+        scans = [rng.normal(size=(1, 6, 6)).astype(np.float32) for _ in part.prepared]
+        held = [Prepared({**own.arrays, "scan": scan}) for own, scan in zip(part.prepared, scans, strict=True)]
+        return Part(part.ids, held, part.truths)
+
+    def test_it_fits_where_something_stands_beside_plain_columns(self):
+        assert Columns().fits(self.BOTH) == ""
+        assert "beside" in Columns().fits(TASK)
+        alone = TASK.model_copy(update={"inputs": self.BOTH.inputs[2:]})
+        assert "beside" in Columns().fits(alone)
+
+    def test_it_is_the_logistic_regression_without_the_picture(self):
+        part = self.part()
+        columns, logistic = Columns(), Logistic()
+        frames = {**FRAMES, "space": {"images": {"scan": {}}}}
+        columns.fit(part, self.BOTH, frames, 0)
+        logistic.fit(cases(), TASK, FRAMES, 0)
+        for prepared in part.prepared[:9]:
+            for name, found in columns.infer(prepared).items():
+                np.testing.assert_allclose(found, logistic.infer(prepared)[name], rtol=1e-5)
+
+    def test_its_state_comes_back(self, tmp_path):
+        part, columns, frames = self.part(), Columns(), {**FRAMES, "space": {"images": {"scan": {}}}}
+        columns.fit(part, self.BOTH, frames, 0)
+        columns.save(tmp_path)
+        again = Columns()
+        again.load(tmp_path, self.BOTH, frames)
+        assert np.array_equal(again.infer(part.prepared[0])["ill"], columns.infer(part.prepared[0])["ill"])

@@ -86,7 +86,10 @@ class Table(_Strict):
 
 
 class Entry(_Strict):
-    """A catalogued data set. Exactly one of `files` (to be downloaded) and `package` (installed) is given."""
+    """A catalogued data set. Exactly one of `files` (to be downloaded) and `package` (installed) is given.
+
+    table: how its table of cases is made. tables: further ones by name, such as a row a nodule beside a row a slice.
+    """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
     title: str
@@ -101,6 +104,7 @@ class Entry(_Strict):
     files: Files | None = None
     package: Package | None = None
     table: Table | None = None
+    tables: dict[str, Table] = {}
     _home: Path = PrivateAttr(default=HERE)
 
     @model_validator(mode="after")
@@ -108,6 +112,18 @@ class Entry(_Strict):
         if (self.files is None) == (self.package is None):
             raise ValueError("exactly one of `files` and `package` must be given")
         return self
+
+    def table_of(self, name: str | None) -> Table:
+        """The table of cases, or the further one `name`; InputError lists what there is."""
+        found = self.table if name is None else self.tables.get(name)
+        if found is None:
+            named = f"no table {name!r}" if name else f"no table of cases{' of its own' if self.tables else ''}"
+            raise InputError(
+                f"{self.name} has {named}",
+                allowed=", ".join(self.tables),
+                todo="name one as `table` of the task" if self.tables else f"see galenic data show {self.name}",
+            )
+        return found
 
     def manifest(self) -> tuple[ListedFile, ...]:
         """The set's files, sorted by path; empty for a set that a package holds."""

@@ -15,10 +15,9 @@ from galenic.core.files import inside
 LEADING = ("id", "patient", "site", "split")
 
 
-def declared(entry: Entry, home: Path) -> pd.DataFrame:
-    """The rows and columns that the entry's TOML declares, sorted as a person would count; paths are absolute."""
-    plan = entry.table
-    if plan is None or plan.cases is None:
+def declared(entry: Entry, plan: Table, home: Path) -> pd.DataFrame:
+    """The rows and columns that a table of the entry declares, sorted as a person would count; paths are absolute."""
+    if plan.cases is None:
         return pd.DataFrame()
     paths = {listed.path for listed in entry.manifest()}
     folders = {parent.as_posix() for path in paths for parent in Path(path).parents}

@@ -2,35 +2,37 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from galenic.catalog import recordings
 from galenic.catalog.cache import absent, folder
-from galenic.catalog.entry import load
+from galenic.catalog.entry import HERE, load
 from galenic.catalog.near import families, words
 from galenic.catalog.table import declared, ordered, split_path, with_split
-from galenic.core.errors import InputError, MissingFile, TableError
+from galenic.core.errors import MissingFile, TableError, UnreadableFile
 
 __all__ = ["cases", "split_path"]
 
 EMPTY_MASK_BYTES = 95  # every empty 128x128 PNG mask of this set is the same file; any other is longer
 RATERS = 4
 ENOUGH_RATERS = 3
+UNSURE_RATING = 3
 
 
-def cases(name: str, home: Path | None = None) -> pd.DataFrame:
-    """The table of cases of the set `name`, one row a case; file columns hold absolute paths.
+def cases(name: str, home: Path | None = None, table: str | None = None) -> pd.DataFrame:
+    """The table of cases of the set `name`, or its further one `table`; one row a case, files as absolute paths.
 
     Columns: id; patient, site and split where the set tells them; then its own. `split` is train, valid, calib or
     test, and absent (NaN) on a row that its split leaves out. `home` is the set's folder, by default in the cache.
     Raises MissingFile where files are missing, InputError for a set without a table.
     """
     entry = load(name)
-    if entry.table is None:
-        raise InputError(f"{name} has no table of cases", todo=f"see galenic data show {name}")
+    plan = entry.table_of(table)
     home = folder(name) if home is None else home.absolute()
     missing = absent(entry, home)
     if missing:
@@ -39,13 +41,13 @@ def cases(name: str, home: Path | None = None) -> pd.DataFrame:
             f"{', '.join(missing[:3])}",
             todo=f"galenic data get {name}",
         )
-    frame = declared(entry, home)
-    if entry.table.function:
-        frame = FUNCTIONS[entry.table.function](frame, home)
-    if entry.table.split:
-        frame = with_split(frame, entry.table.split)
-    if len(frame) != entry.table.rows or not frame["id"].is_unique:
-        raise TableError(f"the table of {name} came out with {len(frame)} rows", allowed=f"{entry.table.rows}")
+    frame = declared(entry, plan, home)
+    if plan.function:
+        frame = FUNCTIONS[plan.function](frame, home)
+    if plan.split:
+        frame = with_split(frame, plan.split)
+    if len(frame) != plan.rows or not frame["id"].is_unique:
+        raise TableError(f"the table of {name} came out with {len(frame)} rows", allowed=f"{plan.rows}")
     return ordered(frame)
 
 
@@ -54,6 +56,23 @@ def _nodule_slices(frame: pd.DataFrame, _home: Path) -> pd.DataFrame:
     masks = frame[[f"mask_{rater}" for rater in range(RATERS)]]
     frame = frame.assign(raters=masks.map(_is_marked).sum(axis=1))
     return frame[frame["raters"] >= ENOUGH_RATERS]
+
+
+def _nodules(frame: pd.DataFrame, home: Path) -> pd.DataFrame:
+    """A row a nodule that is told benign or malignant: the slice on which it is largest, with its area there.
+
+    meta_info.csv rates a nodule from 1 (highly unlikely to be malignant) to 5 (highly suspicious); 3 tells nothing.
+    """
+    areas = pd.read_csv(HERE / "facts" / "lidc-nodules.csv")
+    rated = pd.read_csv(home / "meta_info.csv", dtype={"patient_id": str})
+    rated = rated[~rated["is_clean"]].drop_duplicates(["patient_id", "nodule_no"])
+    rated = rated.assign(
+        patient="LIDC-IDRI-" + rated["patient_id"], nodule=rated["nodule_no"], rating=rated["malignancy"]
+    )
+    frame = frame.merge(areas, on=["patient", "nodule", "slice"], validate="one_to_one")
+    frame = frame.merge(rated[["patient", "nodule", "rating"]], on=["patient", "nodule"], validate="one_to_one")
+    frame = frame[frame["rating"] != UNSURE_RATING]
+    return frame.assign(malignancy=np.where(frame["rating"] > UNSURE_RATING, "malignant", "benign"))
 
 
 def _is_marked(mask: str) -> bool:
@@ -88,12 +107,42 @@ def _symptom_texts(_frame: pd.DataFrame, home: Path) -> pd.DataFrame:
     return told.rename(columns={"label": "disease"})
 
 
+PARTS = {"train": "train", "val": "valid", "test": "test"}  # as MedMNIST names them, and as we do
+
+
+def _medmnist(file: Path, names: dict[int, str], column: str) -> pd.DataFrame:
+    """A row a picture of one of MedMNIST's archives, in its official parts; the column holds the label's name."""
+    rows = []
+    try:
+        with np.load(file, allow_pickle=False) as held:
+            for part, ours in PARTS.items():
+                for number, label in enumerate(held[f"{part}_labels"].ravel()):
+                    place = f"{file}#{part}_images/{number}"
+                    rows.append((f"{part}-{number:04d}", ours, place, names[int(label)]))
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise UnreadableFile(f"{file} is not the archive of the catalogue: {error}", todo="fetch it again") from error
+    return pd.DataFrame(rows, columns=["id", "split", "image", column])
+
+
+def _breastmnist(_frame: pd.DataFrame, home: Path) -> pd.DataFrame:
+    """780 ultrasound pictures; its code 0 means malignant."""
+    return _medmnist(home / "breastmnist.npz", {0: "malignant", 1: "normal or benign"}, "finding")
+
+
+def _retinamnist(_frame: pd.DataFrame, home: Path) -> pd.DataFrame:
+    """1,600 fundus photographs with the grade of diabetic retinopathy, 0 to 4."""
+    return _medmnist(home / "retinamnist.npz", {grade: str(grade) for grade in range(5)}, "grade")
+
+
 FUNCTIONS: dict[str, Callable[[pd.DataFrame, Path], pd.DataFrame]] = {
     "beats": recordings.beats,
     "breast_cancer": _breast_cancer,
+    "breastmnist": _breastmnist,
     "glioma_clinical": _glioma_clinical,
     "icu_stays": recordings.icu_stays,
     "nodule_slices": _nodule_slices,
+    "nodules": _nodules,
+    "retinamnist": _retinamnist,
     "rhythms": recordings.rhythms,
     "single_beats": recordings.single_beats,
     "symptom_texts": _symptom_texts,

@@ -49,6 +49,7 @@ def show(name: Name) -> None:
     rows += [("trap", text) for text in entry.traps]
     if entry.table is not None:
         rows.append(("cases", str(entry.table.rows)))
+    rows += [(f"cases of {name}", str(table.rows)) for name, table in entry.tables.items()]
     if entry.files is not None:
         rows += [("files", f"{entry.files.count}, {_size(entry)}"), ("sha256", entry.files.digest)]
     rows += [("place", _place(entry)), ("here", "yes" if catalog.present(entry) else f"no: galenic data get {name}")]

@@ -24,7 +24,7 @@ def train(  # noqa: PLR0913 - a parameter an option
     split: options.Split = None,
     folds: options.Folds = 0,
     start_from: Annotated[
-        Path | None, typer.Option("--from", metavar="DIR", help="Fine-tune this model folder instead of starting anew.")
+        Path | None, typer.Option("--from", metavar="DIR|FILE", help="Fine-tune a model folder, or a file of weights.")
     ] = None,
     plan: Annotated[
         Path | None, typer.Option("--plan", metavar="FILE", help="Repeat a run: obey its plan.json to the letter.")

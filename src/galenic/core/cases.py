@@ -64,7 +64,10 @@ class Cases:
 
 
 def _states(path: Path) -> list[tuple[str, int, int]]:
-    """Name, bytes and time of a file, or of the files in a folder; nothing for a cell that is no path."""
+    """Name, bytes and time of a file, or of the files in a folder; nothing for a cell that is no path.
+
+    What follows a # is a place inside the file.
+    """
     try:
         path, _ = of_file(path)
         files = sorted(path.iterdir()) if path.is_dir() else [path]

@@ -85,11 +85,15 @@ def sha256(path: Path) -> str:
 
 
 def of_file(path: Path) -> tuple[Path, str]:
-    """A path and ""; or the two of PATH#PART, which names a part of what lies at PATH (a DICOM series in a folder)."""
+    """A path and ""; or the two of PATH#PART, which names a part of what lies at PATH.
+
+    Such as a DICOM series in a folder, or a place (ARRAY/NUMBER) in a file.
+    """
     whole, _, part = str(path).rpartition("#")
-    if not whole or not part or "/" in part or path.exists() or not Path(whole).exists():
+    if not whole or not part or path.exists():
         return path, ""
-    return Path(whole), part
+    known = (Path(whole).exists() and "/" not in part) or Path(whole).is_file()
+    return (Path(whole), part) if known else (path, "")
 
 
 def inside(folder: Path, name: str) -> Path:

@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 import torch
 
-from galenic.core import bundle, ranks, registry
+from galenic.core import bundle, ranks, registry, start
 from galenic.core.cases import Cases, open_cases
 from galenic.core.contract import NetworkPlug, Runner, Settings
 from galenic.core.decide import make_plan, quick_cases
@@ -124,7 +124,7 @@ def open_job(job: Job, progress: Progress, began: float | None = None, *, cache:
         budget = parse_budget(job.budget)
         summary = summarise(frames, cases, split.rows("train"), progress)
         settings, reasons = frames.settle(summary, budget)
-        network_settings, own = plug.plan(task, settings, budget)
+        network_settings, own = start.suited(plug, job.start_from, *plug.plan(task, settings, budget))
         reasons |= {key if "." in key or key.startswith("warning") else f"network.{key}": own[key] for key in own}
         reasons["network"] = f"{name}: {why}"
     ready = Ready(frames, cases, settings, job.out / bundle.PRIVATE / "cache" if cache else None)
@@ -153,8 +153,8 @@ def _obeyed_plan(job: Job) -> Plan | None:
 
 
 def _plan_of(folder: Path | None) -> Plan | None:
-    """The plan of --from, whose frames and network are taken over."""
-    if folder is None:
+    """The plan of --from, whose frames and network are taken over; a mere file of weights has none."""
+    if folder is None or folder.is_file():
         return None
     bundle.verify(folder)
     return load_plan(folder / "plan.json")
@@ -321,7 +321,10 @@ def _take_weights(network: Network, folder: Path, progress: Progress) -> None:
     """Start from another model's weights wherever name and shape agree."""
     own = network.state_dict()
     path = folder / weights_name(0, 1)
-    given = bundle.load_weights(path if path.is_file() else folder / weights_name(0, 2))
+    if folder.is_file():
+        given = start.adopted(network, folder)
+    else:
+        given = bundle.load_weights(path if path.is_file() else folder / weights_name(0, 2))
     fitting = {name: tensor for name, tensor in given.items() if name in own and own[name].shape == tensor.shape}
     if not fitting:
         raise PlanError(f"no weight of {folder} fits this network", todo="fine-tune from a model of the same task")

@@ -26,6 +26,7 @@ class Holdout(BaseModel):
 class Task(BaseModel):
     """Input and target fields, and how the cases are divided. Unknown keys are refused.
 
+    data: a catalogued set; table: which of its further tables, or, without data, a table of cases of the user's own.
     baselines: learners that stand beside the model, besides those that the targets' kinds name.
     """
 

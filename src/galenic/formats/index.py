@@ -10,10 +10,14 @@ from typing import Any
 
 from galenic.core.errors import UnreadableFile, UnsupportedFile
 from galenic.core.files import of_file
+from galenic.formats import npz
 from galenic.formats.guard import existing
 from galenic.values import Image, Mask
 
-READ = "DICOM (file or folder), NIfTI (.nii, .nii.gz), NRRD (.nrrd, .nhdr), MetaImage (.mha, .mhd), PNG, JPEG, TIFF"
+READ = (
+    "DICOM (file or folder), NIfTI (.nii, .nii.gz), NRRD (.nrrd, .nhdr), MetaImage (.mha, .mhd), PNG, JPEG, TIFF, "
+    "FILE.npz#ARRAY/NUMBER"
+)
 _STARTS = {
     b"NRRD000": "nrrd",
     b"\x89PNG": "png_tiff",
@@ -38,11 +42,14 @@ _SUFFIXES = {
     ".dcm": "dicom",
     ".dicom": "dicom",
     ".ima": "dicom",
+    ".npz": "npz",
 }
 
 
 def format_of(path: Path | str) -> str:
     """The name of the module of galenic.formats that reads `path`; UnsupportedFile lists what is read."""
+    if npz.is_place(path):
+        return "npz"
     path = existing(path)
     if path.is_dir():
         return "dicom"
@@ -66,12 +73,17 @@ def holds_image(path: Path) -> bool:
     A file that is not there counts by its name, so that its reader tells that it is missing. What DICOM holds besides
     images (SEG, RTSTRUCT, reports) does not count; a damaged image does.
     """
+    if npz.is_place(path):
+        return True
     try:
         path, _ = of_file(path)
         if not path.exists():
             return path.name.lower().endswith(tuple(_SUFFIXES))
-        if format_of(path) == "dicom":
+        form = format_of(path)
+        if form == "dicom":
             return bool(import_module("galenic.formats.dicom").holds_image(path))
+        if form == "npz":  # many pictures, of which the name tells none
+            return False
     except UnsupportedFile:
         return False
     except UnreadableFile:
@@ -86,7 +98,7 @@ def read_image(path: Path | str, **options: Any) -> Image:
 
     FOLDER#UID is one series of a folder.
     """
-    path, series = of_file(Path(path))
+    path, series = (Path(path), "") if npz.is_place(path) else of_file(Path(path))
     if series:
         options = {"series_uid": series, **options}
     return _read(path, "read_image", options)  # type: ignore[no-any-return]
@@ -101,7 +113,7 @@ def write_mask(mask: Mask, path: Path) -> None:
     """Write a Mask in the format that the name tells: .nii, .nii.gz, .nrrd, .mha, .png, .tif."""
     name = path.name.lower()
     kind = next((kind for suffix, kind in _SUFFIXES.items() if name.endswith(suffix)), None)
-    if kind is None or kind == "dicom":
+    if kind in (None, "dicom", "npz"):
         raise UnsupportedFile(f"{path} as the name of a mask", allowed=".nii, .nii.gz, .nrrd, .mha, .png, .tif")
     import_module(f"galenic.formats.{kind}").write_mask(mask, path)
 

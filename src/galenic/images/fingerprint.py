@@ -15,6 +15,7 @@ from galenic.images.prepare import canonical_axes, content_box, turn
 from galenic.values import Image, Mask
 
 _HU_BINS = np.linspace(-1100, 3200, 431)
+SMALL = 64  # pixels of the longest side
 _MOST_BINS = 600  # distinct sizes or spacings kept an axis; a site with more gets its rarest dropped
 
 # X-ray pictures as DICOM names them: grey levels without a scale, so that another hospital's look different. Varying
@@ -25,14 +26,19 @@ _BODY = {"CT", "MR", "PT", "US"} | _NO_SCALE
 
 
 def summarise(values: Values, fields: Sequence[Field]) -> Summary:
-    """One case's summary: sizes, spacings, intensities of the foreground, voxels and thickness of each class."""
+    """One case's summary: sizes, spacings, intensities of the foreground, voxels and thickness of each class.
+
+    Only {"cases": 0} for a case without a picture, where no mask is learnt; ValueProblem where one is.
+    """
     lead = next((value for value in values.values() if isinstance(value, Image)), None)
+    if lead is None and is_whole(fields):
+        return {"cases": 0}
     if lead is None:
         raise ValueProblem("there is no image", todo="name the image file in this row, or leave the row out")
     order, flips = canonical_axes(lead.geometry)
     spacing = [f"{float(lead.geometry.spacing_mm[axis]):.4g}" for axis in order]
     array = turn(lead.array, order, flips)
-    box = content_box(array, crop_of(lead.modality, lead.geometry.dims))
+    box = content_box(array, _crop_for(lead, fields))
     content = [high - low for low, high in box]
     foreground = np.zeros(lead.shape, bool)
     masks: dict[str, Any] = {}
@@ -54,6 +60,20 @@ def summarise(values: Values, fields: Sequence[Field]) -> Summary:
 def crop_of(modality: str, dims: int) -> str:
     """How images are cropped before the network sees them; see `content_box`."""
     return "body" if modality == "CT" and dims == 3 else "constant"
+
+
+def is_whole(fields: Sequence[Field]) -> bool:
+    """Whether the network sees each picture whole, as nothing asks for an answer at each place of it."""
+    return all(field.kind == "image" for field in fields)
+
+
+def is_small(shape: Sequence[float]) -> bool:
+    """Pictures whose every pixel counts: nothing is cut off, and nothing is shrunk."""
+    return len(shape) == 2 and max(shape) <= SMALL
+
+
+def _crop_for(lead: Image, fields: Sequence[Field]) -> str:
+    return "none" if is_whole(fields) and is_small(lead.shape) else crop_of(lead.modality, lead.geometry.dims)
 
 
 def _summarise_image(image: Image, foreground: NDArray[np.bool_]) -> Summary:
@@ -91,7 +111,9 @@ def thickness(own: NDArray[np.bool_]) -> float:
 
 
 def merge(one: Summary, other: Summary) -> Summary:
-    """Sums of counts, key by key; lists element by element; options must be equal."""
+    """Sums of counts, key by key; lists element by element; options must be equal. No picture adds nothing."""
+    if not one["cases"] or not other["cases"]:
+        return one if one["cases"] else other
     if one["dims"] != other["dims"]:
         raise ValueProblem(
             "pictures (2D) and volumes (3D) stand in one column", allowed="all 2D or all 3D", todo="split the table"
@@ -128,7 +150,7 @@ def _add(one: Any, other: Any) -> Any:
     return one + other
 
 
-def _quantile(counts: Mapping[str, int], q: float) -> float:
+def quantile(counts: Mapping[str, int], q: float) -> float:
     pairs = sorted((float(value), count) for value, count in counts.items())
     total, running = sum(count for _, count in pairs), 0
     for value, count in pairs:
@@ -140,14 +162,15 @@ def _quantile(counts: Mapping[str, int], q: float) -> float:
 
 def settle(summary: Summary, fields: Sequence[Field], budget: Budget) -> tuple[Settings, dict[str, str]]:
     """Spacing, crop, patch, normalisation and augmentation, each with its reason."""
+    check_pictures(summary)
     dims = summary["dims"]
     reasons = {"dims": f"all cases are {'volumes' if dims == 3 else 'pictures'}, so the network is {dims}D"}
-    modality = _modality(summary, fields)
+    modality = modality_of(summary, fields)
     spacing, shrink = _spacing(summary, budget, reasons)
-    median = [_quantile(axis, 0.5) for axis in summary["shapes"]]
-    largest = [_quantile(axis, 1.0) for axis in summary["shapes"]]
+    median = [quantile(axis, 0.5) for axis in summary["shapes"]]
+    largest = [quantile(axis, 1.0) for axis in summary["shapes"]]
     if spacing is not None:
-        ratio = [_quantile(axis, 0.5) / new for axis, new in zip(summary["spacings"], spacing, strict=True)]
+        ratio = [quantile(axis, 0.5) / new for axis, new in zip(summary["spacings"], spacing, strict=True)]
     else:
         ratio = [1.0 / shrink] * dims
     sizes = [[size * r for size, r in zip(axis, ratio, strict=True)] for axis in (median, largest)]
@@ -158,7 +181,7 @@ def settle(summary: Summary, fields: Sequence[Field], budget: Budget) -> tuple[S
         else "a border of exactly one value is cut off; real background is kept"
     )  # fmt: skip
     images = {
-        name: {"channels": own["channels"], "modality": modality, "normalise": _normalise(name, own, reasons)}
+        name: {"channels": own["channels"], "modality": modality, "normalise": normalisation(name, own, reasons)}
         for name, own in summary["images"].items()
     }
     masks = {field.name: {"classes": field.options["classes"]} for field in fields if field.kind == "mask"}
@@ -171,7 +194,13 @@ def settle(summary: Summary, fields: Sequence[Field], budget: Budget) -> tuple[S
     return settings, reasons
 
 
-def _modality(summary: Summary, fields: Sequence[Field]) -> str:
+def check_pictures(summary: Summary) -> None:
+    """ValueProblem where no training case has a picture."""
+    if not summary["cases"]:
+        raise ValueProblem("no training case has a picture", todo="fill the image columns, or leave the field out")
+
+
+def modality_of(summary: Summary, fields: Sequence[Field]) -> str:
     for field in fields:
         if field.kind == "image" and field.options.get("modality"):
             return str(field.options["modality"])
@@ -183,17 +212,17 @@ def _spacing(summary: Summary, budget: Budget, reasons: dict[str, str]) -> tuple
     """Target spacing in mm (known grids), or how often a picture is shrunk (unknown)."""
     dims = summary["dims"]
     if summary["known"] == summary["cases"]:
-        spacing = [_quantile(axis, 0.5) for axis in summary["spacings"]]
+        spacing = [quantile(axis, 0.5) for axis in summary["spacings"]]
         reasons["spacing"] = "the median spacing of the training cases, an axis each"
         worst = int(np.argmax(spacing))
         others = max(value for axis, value in enumerate(spacing) if axis != worst) if dims == 3 else spacing[worst]
         if dims == 3 and spacing[worst] > 3 * others:
-            spacing[worst] = max(_quantile(summary["spacings"][worst], 0.1), others)
+            spacing[worst] = max(quantile(summary["spacings"][worst], 0.1), others)
             reasons["spacing"] += "; the thick axis takes its 10th percentile (anisotropy over 3)"
         if dims == 3:
             return spacing, 1.0
-    largest = max(_quantile(axis, 0.5) for axis in summary["shapes"])
-    room = math.sqrt(_voxels(dims, budget))
+    largest = max(quantile(axis, 0.5) for axis in summary["shapes"])
+    room = math.sqrt(voxels(dims, budget))
     thick = _thinnest(summary)
     shrink = max(1.0, min(largest / room, thick / 8.0))
     reasons["shrink"] = (
@@ -201,7 +230,7 @@ def _spacing(summary: Summary, budget: Budget, reasons: dict[str, str]) -> tuple
         + ("shrunk so that the network sees all of it" if shrink > 1 else "kept at full resolution")
     )
     if summary["known"] == summary["cases"]:
-        return [_quantile(axis, 0.5) * shrink for axis in summary["spacings"]], 1.0
+        return [quantile(axis, 0.5) * shrink for axis in summary["spacings"]], 1.0
     return None, round(shrink, 3)
 
 
@@ -216,7 +245,7 @@ def _thinnest(summary: Summary) -> float:
     return min(found, default=1.0)
 
 
-def _voxels(dims: int, budget: Budget) -> int:
+def voxels(dims: int, budget: Budget) -> int:
     """Most elements of a patch: what two cores learn from in the time given; more from an hour on."""
     seconds = budget.seconds if budget.seconds is not None else 1800.0
     if dims == 2:
@@ -229,15 +258,15 @@ def _patch(
 ) -> list[int]:
     """Near the median size, rounded up to multiples of 8 (16 in 2D), then shrunk evenly in mm to the voxels allowed."""
     dims = len(median)
-    step, most = (16, 8)[dims == 3], _voxels(dims, budget)
+    step, most = (16, 8)[dims == 3], voxels(dims, budget)
     patch = [min(max(m, 2 * step), lg if lg > 2 * step else 2 * step) for m, lg in zip(median, largest, strict=True)]
-    while math.prod(_round_up(size, step) for size in patch) > most:
+    while math.prod(round_up(size, step) for size in patch) > most:
         weights = [size * (spacing[axis] if spacing else 1.0) for axis, size in enumerate(patch)]
         axis = max((a for a in range(dims) if patch[a] > 2 * step), key=lambda a: weights[a], default=-1)
         if axis < 0:
             break
         patch[axis] -= step
-    done = [_round_up(size, step) for size in patch]
+    done = [round_up(size, step) for size in patch]
     reasons["patch"] = (
         f"median size {[round(m) for m in median]} on the network grid, multiples of {step}, at most {most:,} voxels "
         "for this budget"
@@ -245,11 +274,12 @@ def _patch(
     return done
 
 
-def _round_up(size: float, step: int) -> int:
+def round_up(size: float, step: int) -> int:
     return max(step, math.ceil(round(size) / step) * step)
 
 
-def _normalise(name: str, own: Summary, reasons: dict[str, str]) -> dict[str, Any]:
+def normalisation(name: str, own: Summary, reasons: dict[str, str]) -> dict[str, Any]:
+    """How an image's intensities are scaled: CT by the training cases' percentiles, others each by itself."""
     histogram = np.array(own["histogram"], float)
     if histogram.sum() > 0 and set(own["unit"]) == {"HU"}:
         centres = (_HU_BINS[:-1] + _HU_BINS[1:]) / 2
@@ -280,8 +310,13 @@ def _warn_empty(summary: Summary, masks: Mapping[str, Any], reasons: dict[str, s
                 reasons[f"warning: class {title}"] = f"only {cases} training cases show {title}: its score is unsure"
 
 
+def is_posed(dims: int, modality: str, summary: Summary) -> bool:
+    """Whether the pictures have an up and a down, as those of a body have; see `_BODY`."""
+    return modality in _BODY and (dims == 2 or summary["known"] == summary["cases"])
+
+
 def _augment(dims: int, modality: str, summary: Summary, reasons: dict[str, str]) -> dict[str, Any]:
-    posed = modality in _BODY and (dims == 2 or summary["known"] == summary["cases"])
+    posed = is_posed(dims, modality, summary)
     flips = [dims - 1] if posed else list(range(dims))
     covered = max((own["extent"] / max(own["cases"], 1) for mask in summary["masks"].values()
                    for own in mask["classes"].values()), default=1.0)  # fmt: skip

@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from galenic.core.contract import Budget, Field, Prepared, Settings, Summary, Values
-from galenic.images import fingerprint
+from galenic.images import fingerprint, whole
 from galenic.images.prepare import prepare_space, to_original
 from galenic.images.read import same_grid
 from galenic.images.vary import Draw, apply_patch, draw_patch, settings_with_points
@@ -31,7 +31,9 @@ class Space:
         return fingerprint.merge(one, other)
 
     def settle(self, summary: Summary, fields: Sequence[Field], budget: Budget) -> tuple[Settings, dict[str, str]]:
-        return fingerprint.settle(summary, fields, budget)
+        """Patches where a mask asks for an answer at each place; else one grid that holds each picture whole."""
+        settle = whole.settle if fingerprint.is_whole(fields) else fingerprint.settle
+        return settle(summary, fields, budget)
 
     def prepare(self, values: Values, fields: Sequence[Field], settings: Settings) -> Prepared:  # noqa: ARG002
         """On the network grid, with each mask's foreground points for the draw of patches."""
@@ -40,13 +42,15 @@ class Space:
         return Prepared(settings_with_points(ready.arrays, settings["masks"]), ready.facts)
 
     def draw(self, rng: np.random.Generator, prepared: Prepared, settings: Settings) -> Draw:
-        return draw_patch(rng, prepared, settings)
+        return whole.draw_whole(rng, settings) if "fit" in settings else draw_patch(rng, prepared, settings)
 
     def apply(self, prepared: Prepared, draw: Draw, settings: Settings) -> Mapping[str, Tensor]:
         return apply_patch(prepared, draw, settings)
 
     def whole(self, prepared: Prepared, settings: Settings) -> Mapping[str, Tensor]:
-        """The middle patch, unvaried: what an explanation or a probe looks at."""
+        """The middle patch or the whole picture, unvaried: what an explanation or a probe looks at."""
+        if "fit" in settings:
+            return apply_patch(prepared, whole.plain(settings), settings)
         image = prepared.arrays[next(iter(settings["images"]))]
         centre = tuple(size / 2 for size in image.shape[1:])
         return apply_patch(prepared, Draw(centre=centre), settings)

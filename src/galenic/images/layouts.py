@@ -17,7 +17,6 @@ from typing import Any
 
 import pandas as pd
 
-from galenic.core import registry
 from galenic.core.contract import Field
 from galenic.core.errors import MissingFile, TableError, TaskError, UnreadableFile, UnsupportedFile
 from galenic.core.task import Task
@@ -187,7 +186,7 @@ class ClassFolders:
         )
 
     def read(self, folder: Path) -> tuple[pd.DataFrame, Task]:
-        """One row a picture: id, image, category. TaskError where no registered network learns categories of images."""
+        """One row a picture: id, image, category."""
         found = self._classes(folder)
         rows = [
             {"id": f"{own.name}/{path.name}", "image": f"{own.name}/{path.name}", "category": own.name}
@@ -200,15 +199,6 @@ class ClassFolders:
             inputs=[Field(name="image", kind="image", columns=["image"])],
             targets=[Field(name="category", kind="category", columns=["category"], options={"labels": labels})],
         )
-        try:
-            registry.choose_network(registry.checked(task), None)
-        except TaskError as error:
-            raise TaskError(
-                f"{folder} is a folder a class ({', '.join(labels[:_LISTED])}), and no installed network learns a "
-                "category from an image",
-                allowed=error.allowed,
-                todo="give masks beside the images, or install a network that learns categories of images",
-            ) from error
         return pd.DataFrame(rows), task
 
     def warnings(self, folder: Path) -> list[str]:  # noqa: ARG002 - every layout is asked

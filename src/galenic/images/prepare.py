@@ -114,11 +114,35 @@ def normalise(array: Array, way: Mapping[str, Any]) -> Array:
 
 def network_grid(shape: Sequence[int], spacing: Sequence[float], settings: Settings) -> list[int]:
     """Size of the network grid for a (turned, cropped) grid."""
+    if "fit" in settings:
+        return inner_grid(shape, spacing, settings)
     if settings["spacing_mm"] is not None:
         ratio = [own / new for own, new in zip(spacing, settings["spacing_mm"], strict=True)]
     else:
         ratio = [1.0 / settings["shrink"]] * len(shape)
     return [size if abs(r - 1) < 0.01 else max(1, round(size * r)) for size, r in zip(shape, ratio, strict=True)]
+
+
+def inner_grid(shape: Sequence[int], spacing: Sequence[float], settings: Settings) -> list[int]:
+    """Size that a (turned, cropped) picture takes within `fit`: as large as fits, or at the plan's spacing if smaller.
+
+    The sides keep their proportion, in mm where the spacing is known.
+    """
+    fit = settings["fit"]
+    ratio = np.ones(len(shape))
+    if settings["spacing_mm"] is not None:
+        ratio = np.array(spacing, float) / np.array(settings["spacing_mm"], float)
+    room = min(wide / (size * own) for wide, size, own in zip(fit, shape, ratio, strict=True))
+    zoom = room if settings["spacing_mm"] is None else min(1.0, room)
+    return [min(wide, max(1, round(size * own * zoom))) for wide, size, own in zip(fit, shape, ratio, strict=True)]
+
+
+def pad_around(array: Array, fit: Sequence[int]) -> Array:
+    """[C, *space] in the middle of [C, *fit], zeros around it, which is the mean after normalisation."""
+    lacking = [wide - size for wide, size in zip(fit, array.shape[1:], strict=True)]
+    if not any(lacking):
+        return array
+    return np.pad(array, [(0, 0), *((own // 2, own - own // 2) for own in lacking)])
 
 
 def prepare_space(values: Mapping[str, Any], settings: Settings) -> Prepared:
@@ -139,7 +163,8 @@ def prepare_space(values: Mapping[str, Any], settings: Settings) -> Prepared:
     arrays: dict[str, Array] = {}
     for name, array in turned.items():
         fitted = resample(np.asarray(array[(slice(None), *cut)], np.float32), grid)
-        arrays[name] = np.ascontiguousarray(normalise(fitted, settings["images"][name]["normalise"]))
+        ready = normalise(fitted, settings["images"][name]["normalise"])
+        arrays[name] = np.ascontiguousarray(pad_around(ready, settings["fit"]) if "fit" in settings else ready)
     for name, mask in masks.items():
         label = turn(mask.array, order, flips)[cut]
         arrays[name] = _fit_label(label, grid)

@@ -50,9 +50,13 @@ def draw_patch(rng: np.random.Generator, prepared: Prepared, settings: Settings)
     ways = settings["augment"]
     image = prepared.arrays[next(iter(settings["images"]))]
     shape, patch = np.array(image.shape[1:]), np.array(settings["patch"])
-    centre = _centre(rng, prepared, shape, patch, settings)
+    return varied(rng, _centre(rng, prepared, shape, patch, settings), ways)
+
+
+def varied(rng: np.random.Generator, centre: NDArray, ways: Mapping[str, Any]) -> Draw:
+    """A patch about `centre`, mirrored, bent and changed in its intensities as `ways` (the plan's `augment`) says."""
     bends = rng.random() < ways["bend"]
-    dims = len(patch)
+    dims = len(centre)
     angles = rng.uniform(-1, 1, 1 if dims == 2 else 3) * np.radians(ways["degrees"]) * bends
     return Draw(
         centre=tuple(float(c) for c in centre),
@@ -89,8 +93,8 @@ def _centre(
 
 
 def apply_patch(prepared: Prepared, draw: Draw, settings: Settings) -> dict[str, Tensor]:
-    """The patch that the draw means: images [C, *patch] float32, masks [*patch] uint8."""
-    patch = settings["patch"]
+    """The patch that the draw means: images [C, *patch] float32, masks [*patch] uint8; a whole picture is one too."""
+    patch = settings.get("fit") or settings["patch"]
     arrays = {
         name: torch.from_numpy(prepared.arrays[name] if name in settings["images"] else prepared.arrays[name][None])
         for name in (*settings["images"], *settings["masks"])

@@ -72,7 +72,7 @@ class Category:
     groups = False
     definitions: Mapping[str, Definition] = measure.DEFINITIONS
     main_score = "auroc"
-    baselines = ("prior", "logistic", "boosting")
+    baselines = ("prior", "columns", "logistic", "boosting")
     calibrates = True
     dense = False
     quick_cases = 2000
@@ -245,7 +245,7 @@ def _unfit(prepared: Prepared, settings: Settings) -> str:
     if reasons:
         return "; ".join(reasons)
     row = prepared.facts.get("row")
-    if row is None or not row["of"]:
+    if row is None:
         return ""
     if row["far"]:
         more = f" (and {len(row['far']) - 1} more)" if len(row["far"]) > 1 else ""

@@ -207,6 +207,24 @@ class Logistic(_Estimator):
         )
 
 
+class Columns(Logistic):
+    """Logistic regression on the plain columns alone: against it is seen what a picture beside them adds."""
+
+    name = "columns"
+    title = "logistic regression on the columns alone"
+
+    def fits(self, task: Task) -> str:
+        """ "" if there are plain columns and something beside them, and every target is a category; else why not."""
+        plain = [field for field in task.inputs if _is_plain(field)]
+        if not plain or len(plain) == len(task.inputs):
+            return "it needs plain columns and an input of another kind beside them"
+        return _targets_unfit(task)
+
+    def _features(self, prepared: Prepared) -> dict[str, NDArray[np.float64]]:
+        plain = {field.name for field in self._task.inputs if _is_plain(field)}
+        return {name: found for name, found in super()._features(prepared).items() if name in plain}
+
+
 class Boosting(_Estimator):
     """Gradient-boosted trees on binned features (scikit-learn's histogram boosting), which bear gaps as they are."""
 
@@ -227,6 +245,10 @@ def _targets_unfit(task: Task) -> str:
 def _inputs_unfit(task: Task) -> str:
     other = [field.name for field in task.inputs if not hasattr(registry.kind(field.kind), "features")]
     return f"it needs plain features, which {', '.join(other)} has not" if other else ""
+
+
+def _is_plain(field: Field) -> bool:
+    return registry.kind(field.kind).frame == "row"
 
 
 def _labels(field: Field, frames: Mapping[str, Settings]) -> list[str]:
