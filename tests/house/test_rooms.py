@@ -24,9 +24,14 @@ MORE = {
         "write.py": "a mask in the form of its image",
     },
     "tables": {
+        "category.py": "the kind category",
+        "checks.py": "what options and prepared cases must be, for both kinds",
         "keep.py": "scikit-learn's parts as skops, with a closed list of types",
-        "learners.py": "the simple methods for categories",
+        "learners.py": "the simple methods for categories and numbers",
+        "measure_number.py": "scores of a number",
+        "number.py": "the kind number",
         "sketch.py": "mergeable summaries of a number",
+        "write.py": "an answer as a row",
     },
 }
 

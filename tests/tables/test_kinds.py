@@ -31,8 +31,8 @@ def answer(output, fitted=None, given=None, field=FIELD):
 def test_the_registry_knows_both_and_which_can_be_learnt():
     assert registry.kind("number") is NUMBER
     assert registry.target(FIELD) is CATEGORY
-    with pytest.raises(TaskError, match="'number' as the kind of the target"):
-        registry.target(Field(name="x", kind="number", columns=["x"]))
+    with pytest.raises(TaskError, match="'image' as the kind of the target"):
+        registry.target(Field(name="x", kind="image", columns=["x"]))
     assert CATEGORY.main_score in CATEGORY.definitions
     assert CATEGORY.group("a") is None
     assert NUMBER.group(1.0) is None

@@ -51,7 +51,7 @@ class Field(BaseModel):
 
 @dataclass(frozen=True)
 class Definition:
-    """What a score is: its unit, its definition with source, and which way is better."""
+    """What a score is: its unit ("{unit}": the field's own), its definition with source, and which way is better."""
 
     unit: str
     text: str

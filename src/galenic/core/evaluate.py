@@ -82,7 +82,7 @@ def measure(
     overall = {
         name: own
         | {
-            "unit": kind.definitions[name].unit,
+            "unit": kind.definitions[name].unit.replace("{unit}", str(field.options.get("unit", ""))),
             "definition": kind.definitions[name].text,
             "higher_is_better": kind.definitions[name].higher_is_better,
         }

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from galenic.core.model import (
     load_baselines,
     load_networks,
     runtime_folder,
+    share_of,
 )
 from galenic.core.plan import Plan, load_plan
 from galenic.core.probe import pick_device
@@ -33,6 +35,7 @@ from galenic.core.progress import Progress
 from galenic.core.ready import Ready, in_case
 from galenic.core.task import Task
 
+_CHOOSING_CASES = 40  # of the valid part, at least, on which the answers' last choices are made
 PARITY_CASES = 32  # of the valid part, at most, on which the runtimes are compared
 
 
@@ -50,6 +53,19 @@ class Truths:
 
     def __iter__(self) -> Iterator[Values]:
         return (self[at] for at in range(len(self)))
+
+
+class Late(Sequence[Any]):
+    """A list made when it is first looked at: what a target that chooses nothing never asks for."""
+
+    def __init__(self, make: Callable[[], list[Any]]) -> None:
+        self._made = cache(make)
+
+    def __len__(self) -> int:
+        return len(self._made())
+
+    def __getitem__(self, at: Any) -> Any:
+        return self._made()[at]
 
 
 class Lazy:
@@ -136,13 +152,20 @@ def _fit_answers(work: Work, model: Model, progress: Progress) -> dict[str, Sett
         if kind.calibrates and rows:
             progress.stage("calibrating", len(rows), "cases")
             outputs = [model.infer(work.ready[row])[one.name] for row in rows]
-            truths = [work.cases.values(row, [one.name])[one.name] for row in rows]
-            own = kind.calibrate(outputs, truths, one, work.settings[kind.frame])
-        valid = work.split.rows("valid")[:40]
-        given = [model.answer(work.ready[row])[one.name] for row in valid]
-        truths = [work.cases.values(row, [one.name])[one.name] for row in valid]
-        fitted[one.name] = own | kind.choose(given, truths, one)
+            own = kind.calibrate(outputs, _truths_of(work, rows, one.name), one, work.settings[kind.frame])
+        model.fitted[one.name] = own
+        valid = work.split.rows("valid")[: max(_CHOOSING_CASES, kind.quick_cases)]
+        given = Late(partial(_answers_of, model, work, valid, one.name))
+        fitted[one.name] = own | kind.choose(given, Late(partial(_truths_of, work, valid, one.name)), one)
     return fitted
+
+
+def _answers_of(model: Model, work: Work, rows: Sequence[int], name: str) -> list[Answer]:
+    return [model.answer(work.ready[row])[name] for row in rows]
+
+
+def _truths_of(work: Work, rows: Sequence[int], name: str) -> list[Any]:
+    return [work.cases.values(row, [name])[name] for row in rows]
 
 
 def _fit_baselines(work: Work, plan: Plan, progress: Progress) -> None:
@@ -154,8 +177,9 @@ def _fit_baselines(work: Work, plan: Plan, progress: Progress) -> None:
     names = baseline_names(work.task)
     progress.stage("fitting the simple methods", len(names), "learners")
     for done, name in enumerate(names, start=1):
-        learner = registry.learner(name)()
-        learner.fit(part, work.task, plan.frames, plan.seed)
+        learner, share = registry.learner(name)(), share_of(work.task, name)
+        assert share is not None
+        learner.fit(part, share, plan.frames, plan.seed)
         learner.save(work.job.out / "learners" / name)
         progress.advance(done, name)
 
@@ -166,8 +190,6 @@ def score(model: Model, cases: Cases, ready: Ready, rows: Sequence[int], progres
     task = model.task
     baselines = load_baselines(model.folder, task, model.plan.frames)
     judged: dict[str, dict[str, list[Judged | None]]] = {one.name: {"model": []} for one in task.targets}
-    for one in task.targets:
-        judged[one.name] |= {learner.name: [] for learner in baselines}
     progress.stage(title, len(rows), "cases")
     for done, row in enumerate(rows, start=1):
         truths = _truths(cases, row, task)
@@ -177,8 +199,9 @@ def score(model: Model, cases: Cases, ready: Ready, rows: Sequence[int], progres
         for one in task.targets:
             truth = truths[one.name]
             for name, own in given.items():
-                found = None if truth is None else registry.target(one).judge(own[one.name], truth, one)
-                judged[one.name][name].append(found)
+                if one.name in own:
+                    found = None if truth is None else registry.target(one).judge(own[one.name], truth, one)
+                    judged[one.name].setdefault(name, []).append(found)
         progress.advance(done)
     patients = cases.patients()
     return Scored(

@@ -86,7 +86,7 @@ def write_report(path: Path, content: Content | Sequence[Content]) -> None:
 
 
 def _part(content: Content, anchor: str) -> _Part:
-    main = next((own.main for own in readings(content)), "score")
+    main = next((_curve_of(own) for own in readings(content)), "score")
     counts, known = _data(content.data)
     return _Part(
         anchor=anchor,
@@ -100,6 +100,11 @@ def _part(content: Content, anchor: str) -> _Part:
         provenance=list(_flat(content.provenance)),
         commands=commands(content),
     )
+
+
+def _curve_of(reading: Reading) -> str:
+    """What the validation score is called: training turns a score about that is better the lower it is."""
+    return reading.main if reading.definition.higher_is_better else f"minus_{reading.main}"
 
 
 def _target(reading: Reading) -> _Target:
