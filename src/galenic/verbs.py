@@ -6,15 +6,16 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from galenic import pictures, sources
+from galenic import left_out, pictures, sources
 from galenic.core import bundle, finish, ranks, registry
-from galenic.core.cases import open_cases
-from galenic.core.contract import Answer
+from galenic.core.cases import find_roles, open_cases
+from galenic.core.contract import Answer, Values
 from galenic.core.errors import GalenicError, InputError, MissingFile
 from galenic.core.files import inside, write_json, write_text
 from galenic.core.fit import Job, make_plan, open_job, train_job
@@ -64,15 +65,21 @@ def train(  # noqa: PLR0913 - the options of the command
     progress = progress or Silent()
     out = Path(out)
     _check_out(out, resume=resume)
-    if not resume:
-        for stale in ("checkpoint.safetensors", "plan.json", "history.jsonl"):
-            (out / stale).unlink(missing_ok=True)
     found = sources.find(what, inputs, targets)
     job = Job(
         task=found.task, table=found.table, root=found.root, out=out, budget=budget, network=network,
         split=split or found.split, folds=folds, start_from=start_from, plan=plan, seed=seed, device=device,
         exact=exact, resume=resume, warnings=found.warnings,
     )  # fmt: skip
+    return _trained(job, progress, began)
+
+
+def _trained(job: Job, progress: Progress, began: float) -> Model:
+    """From a job to a sealed model folder with its report."""
+    out = job.out
+    if not job.resume:
+        for stale in ("checkpoint.safetensors", "plan.json", "history.jsonl"):
+            (out / stale).unlink(missing_ok=True)
     work = train_job(job, progress, began)
     if not ranks.first():
         ranks.end()
@@ -96,6 +103,42 @@ def _check_out(out: Path, *, resume: bool) -> None:
         )
     if not resume and (out / "checkpoint.safetensors").is_file():
         raise InputError(f"{out} holds a training that was interrupted", todo="add --resume, or name another folder")
+
+
+def leave_out(
+    what: str | Path, *, by: str = "site", out: Path | str, resume: bool = False, progress: Progress | None = None,
+    **how: Any,
+) -> dict[str, Any]:  # fmt: skip
+    """Train once for each value of `by` (a role or a column), with the cases of that value held out as the test part.
+
+    Each model folder lies in `out`, named after the value; leave-out.json and leave-out.md there put their scores side
+    by side, and the first is returned. how: as for `train`, but for what would say the parts: split, plan, start_from.
+    With `resume` those that are finished stay as they are. Raises errors of `galenic.core.errors`.
+    """
+    progress, out = progress or Silent(), Path(out)
+    left_out.check(out, how, resume=resume)
+    found = sources.find(what, how.pop("inputs", ()), how.pop("targets", ()))
+    column = find_roles(found.table, found.task).get(by, by)
+    folders = left_out.folders(found.table, column)
+    for number, (value, name) in enumerate(folders.items(), start=1):
+        folder = inside(out, name)
+        progress.say(f"{by} {value} held out ({number} of {len(folders)})")
+        if not left_out.is_finished(folder, column, value):
+            job = Job(
+                task=left_out.task_of(found.task, column, value), table=found.table, root=found.root, out=folder,
+                resume=(folder / "task.toml").is_file(), warnings=found.warnings, **how,
+            )  # fmt: skip
+            _trained(job, progress, time.monotonic())
+    summary = left_out.summary(out, folders, by=by)
+    write_json(out / left_out.SUMMARY, summary)
+    write_text(out / "leave-out.md", _report_of_left_out(summary))
+    return summary
+
+
+def _report_of_left_out(summary: dict[str, Any]) -> str:
+    from galenic.report import left_out as page
+
+    return page.markdown(summary)
 
 
 def check(  # noqa: PLR0913 - the options of the command
@@ -188,26 +231,31 @@ def predict(
     model = load_model(Path(folder), device=device, exact=exact)
     cases = sources.to_predict(model.task, [Path(one) for one in inputs])
     progress.stage("predicting", len(cases), "cases")
+    patients, moment = cases.patients(), datetime.now(UTC).isoformat(timespec="seconds")
     done = []
     for row in range(len(cases)):
         own = cases.ids[row]
+        about = {"id": own, "patient": patients[row], "assessed": moment}
         try:
-            done += _predict_one(model, own, cases.values(row), Path(out), form)
+            done += _predict_one(model, about, cases.values(row), Path(out), form)
         except GalenicError as error:
             done.append(Written(own, [], str(error)))
         progress.advance(row + 1, own)
     return done
 
 
-def _predict_one(model: Model, own: str, values: Any, out: Path, form: str) -> list[Written]:
-    done = []
+def _predict_one(model: Model, about: dict[str, str], values: Values, out: Path, form: str) -> list[Written]:
+    """about: whose case it is and when it is answered, for the forms that say so; no label takes its place."""
+    done, own = [], about["id"]
     for name, answer in model.answer(model.prepare(values)).items():
         one = model.task.field(name)
         if answer.refused is not None:
             done.append(Written(own, [], answer.refused, answer))
             continue
         stem = own if len(model.task.targets) == 1 else f"{own}.{name}"
-        paths = registry.target(one).write(answer, values, inside(out, stem), form=form)
+        told = {**about, "about": name}
+        said = told | {key: value for key, value in values.items() if key not in told or not isinstance(value, str)}
+        paths = registry.target(one).write(answer, said, inside(out, stem), form=form)
         done.append(Written(own, paths, None, answer))
     return done
 

@@ -127,8 +127,13 @@ MAKERS = {
         mask, chance=0.3, in_space=True, alone=False
     ),  # Dice of all marked: 2 f / (1 + f) for a share f of 0.18
     "number": Maker(
-        number, columns=lambda name: [f"{name}_*"], goal=lambda name: [f"{name}_radius"], chance=-1.001, best=0.0,
-        perfect=lambda truths: [truth[:1] for truth in truths], as_quick=in_sd,
+        number,
+        columns=lambda name: [f"{name}_*"],
+        goal=lambda name: [f"{name}_radius"],
+        chance=-1.001,
+        best=0.0,
+        perfect=lambda truths: [truth[:1] for truth in truths],
+        as_quick=in_sd,
     ),
 }
 

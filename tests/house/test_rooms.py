@@ -24,6 +24,7 @@ MORE = {
         "write.py": "a mask in the form of its image",
     },
     "tables": {
+        "calls.py": "from which probability on a class is called",
         "category.py": "the kind category",
         "checks.py": "what options and prepared cases must be, for both kinds",
         "keep.py": "scikit-learn's parts as skops, with a closed list of types",

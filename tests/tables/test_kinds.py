@@ -60,6 +60,14 @@ def test_a_wrong_number_field_is_told(columns, options):
         (["a"], {"labels": ["x", "y"], "positive": "z"}),
         (["a"], {"max_error": 1.5}),
         (["a"], {"max_error": True}),
+        (["a"], {"coverage": 1}),
+        (["a"], {"sensitivity": 90}),
+        (["a"], {"sensitivity": 0.9, "costs": [5, 1]}),
+        (["a"], {"sensitivity": 0.9, "max_error": 0.1}),
+        (["a"], {"sensitivity": 0.9, "labels": ["x", "y", "z"]}),
+        (["a"], {"costs": [5]}),
+        (["a"], {"costs": [5, 0]}),
+        (["a"], {"costs": "51"}),
     ],
 )
 def test_a_wrong_category_field_is_told(columns, options):
@@ -132,6 +140,11 @@ def test_calibration_is_json_with_its_promise_and_its_note():
     few = CATEGORY.calibrate(outputs[:12], ["no"] * 11 + ["yes"], FIELD, FRAME)
     assert "of yes" in few["note"]
     assert set(CATEGORY.calibrate(outputs[:3], [None] * 3, FIELD, FRAME)) == {"note"}
+    wider = FIELD.model_copy(update={"options": {"coverage": 0.99}})
+    sure = CATEGORY.calibrate(outputs * 3, truths * 3, wider, FRAME)
+    assert sure["coverage"] == 0.99
+    usual = CATEGORY.calibrate(outputs * 3, truths * 3, FIELD, FRAME)
+    assert all(one < other for one, other in zip(sure["thresholds"], usual["thresholds"], strict=True))
     strict = FIELD.model_copy(update={"options": {"max_error": 0.01}})
     held = CATEGORY.calibrate(outputs, truths, strict, FRAME)
     assert held["floor"] == 1.0
@@ -142,7 +155,10 @@ def test_calibration_is_json_with_its_promise_and_its_note():
 def test_judging_an_answer():
     said = answer(np.log([0.2, 0.8]), {"thresholds": [0.5, 0.5]})
     one = CATEGORY.judge(said, "no", FIELD)
-    assert one == {"labels": ["no", "yes"], "positive": 1, "p": pytest.approx([0.2, 0.8]), "truth": 0, "among": [1]}
+    assert one == {
+        "labels": ["no", "yes"], "positive": 1, "p": pytest.approx([0.2, 0.8]), "truth": 0, "among": [1], "called": 1,
+    }  # fmt: skip
+    assert CATEGORY.details([one], FIELD)["confusion"]["counts"] == [[0, 1], [0, 0]]
     refused = CATEGORY.judge(answer([0.0, 1.0], given=prepared(seen=0)), "yes", FIELD)
     assert (refused["p"], refused["truth"]) == ([], 1)
     assert CATEGORY.judge(said, None, FIELD)["truth"] == -1

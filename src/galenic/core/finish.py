@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 
 from galenic.core import bundle, registry, runtime
+from galenic.core import subgroups as by
 from galenic.core.cases import Cases
 from galenic.core.contract import Answer, Judged, Learner, Outputs, Part, Prepared, Settings, Values
 from galenic.core.errors import GalenicError
@@ -36,6 +37,7 @@ from galenic.core.ready import Ready, in_case
 from galenic.core.task import Task
 
 _CHOOSING_CASES = 40  # of the valid part, at least, on which the answers' last choices are made
+_NOTES = ("note", "call_note")  # what a target says of its calibration and its choices
 PARITY_CASES = 32  # of the valid part, at most, on which the runtimes are compared
 
 
@@ -118,6 +120,7 @@ def finish(work: Work, progress: Progress) -> Model:
     scored = score(model, work.cases, work.ready, work.split.rows("test"), progress, "scoring the test part")
     notes = [*task.notes, *work.split.warnings, *work.job.warnings]
     notes += [text for key, text in plan.reasons.items() if key.startswith("warning") or key == "clock"]
+    notes += [f"{name}: {own[key]}" for name, own in model.fitted.items() for key in _NOTES if own.get(key)]
     metrics = to_metrics(
         task, scored, part="test", seconds={"train": seconds, "evaluate": scored.seconds}, warnings=notes
     )
@@ -205,7 +208,7 @@ def score(model: Model, cases: Cases, ready: Ready, rows: Sequence[int], progres
         progress.advance(done)
     patients = cases.patients()
     return Scored(
-        [cases.ids[row] for row in rows], [patients[row] for row in rows], _labels(cases, rows, task), judged,
+        [cases.ids[row] for row in rows], [patients[row] for row in rows], by.labels(cases, rows, task), judged,
         time.monotonic() - began,
     )  # fmt: skip
 
@@ -222,20 +225,6 @@ def _by_baseline(model: Model, learner: Learner, prepared: Prepared) -> dict[str
     return answers(model.task, model.plan.frames, {}, prepared, outputs)
 
 
-def _labels(cases: Cases, rows: Sequence[int], task: Task) -> dict[str, list[str]]:
-    """Labels that scores are broken down by: the site, and each category input of few values."""
-    found = {}
-    site = cases.role("site")
-    if site is not None:
-        found["site"] = [str(site.iloc[row]) for row in rows]
-    for one in task.inputs:
-        if one.kind == "category":
-            own = [str(cases.opened[one.name].read(row)) for row in rows]
-            if 1 < len(set(own)) <= 10:
-                found[one.name] = own
-    return found
-
-
 def to_metrics(
     task: Task, scored: Scored, *, part: str, seconds: Mapping[str, float], warnings: Sequence[str]
 ) -> dict[str, Any]:
@@ -249,6 +238,7 @@ def to_metrics(
         labels = {name: [given[at] for at in there] for name, given in scored.labels.items()}
         found = measure(one, own["model"], groups)
         found["subgroups"] = subgroups(one, own["model"], groups, labels)
+        found["worst_subgroup"] = by.worst(one, found["subgroups"])
         found["baselines"] = []
         for name, judged in own.items():
             if name != "model":
@@ -258,6 +248,8 @@ def to_metrics(
                 }
                 found["baselines"].append({"name": registry.learner(name).title, "scores": scores})
         found["main"] = kind.main_score
+        if hasattr(kind, "details"):
+            found["details"] = kind.details(own["model"], one)
         targets[one.name] = found
     first = task.targets[0]
     return {

@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from galenic.core import bundle, ranks, registry
+from galenic.core import bundle, ranks, registry, subgroups
 from galenic.core.cases import Cases, open_cases
 from galenic.core.contract import Budget, NetworkPlug, Runner, Settings
 from galenic.core.errors import BudgetError, PlanError, TableError
@@ -103,6 +103,7 @@ def open_job(job: Job, progress: Progress, began: float | None = None, *, cache:
     began = time.monotonic() if began is None else began
     task = registry.checked(job.task)
     cases = open_cases(job.table, job.root, task)
+    subgroups.check(cases.table, task)
     calib = any(registry.target(target).calibrates for target in task.targets)
     obeyed = _obeyed_plan(job)
     known = obeyed or _plan_of(job.start_from)

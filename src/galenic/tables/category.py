@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,21 +16,26 @@ from torch.nn import functional
 from galenic.core import calibrate
 from galenic.core.contract import Answer, Definition, Field, Judged, Prepared, Settings, Values
 from galenic.core.errors import TaskError
-from galenic.tables import measure
+from galenic.core.figures import Figure, Sheet
+from galenic.tables import calls, measure, show
 from galenic.tables.checks import one_column, refuse_options, share_of, unfit
 from galenic.tables.read import CategorySource, label_of, open_labels
-from galenic.tables.write import write_row
+from galenic.tables.write import write_fhir, write_row
 
 PARITY = 0.005
 _ROUNDING = 1e-9
+_LIMITS = ("max_error", "sensitivity", "costs")
 
 
 class Category:
     """One label of few. An input, or a target of two classes or more.
 
     Options: `labels` (all labels in their order; by default those of the training part, sorted), `positive` (the
-    class that sensitivity and specificity are of; by default the last of two), `max_error` (answers so unsure that
-    they would be wrong more often than this share are refused).
+    class that sensitivity and specificity are of; by default the last of two), `coverage` (how often the set is to
+    hold the truth, class by class, 0.9), and one of: `max_error` (answers so unsure that they would be wrong more often
+    than this share are refused), `sensitivity` (two classes: the positive one is called from the highest probability
+    on at which the valid part's cases of it are found this often), `costs` ([of a miss, of a false alarm], two classes:
+    it is called from the probability on that cost least on the valid part).
     """
 
     name = "category"
@@ -37,6 +43,7 @@ class Category:
     from_file = False
     definitions: Mapping[str, Definition] = measure.DEFINITIONS
     main_score = "auroc"
+    grouped = ("auroc", "coverage")
     baselines = ("prior", "logistic", "boosting")
     calibrates = True
     dense = False
@@ -44,7 +51,7 @@ class Category:
 
     def check(self, field: Field) -> Field:
         """The field with its labels as text; TaskError for a wrong option or more than one column."""
-        refuse_options(field, allowed=("labels", "positive", "max_error"))
+        refuse_options(field, allowed=("labels", "positive", "coverage", *_LIMITS))
         one_column(field)
         options = {name: value for name, value in field.options.items() if value is not None}
         if "labels" in options:
@@ -57,7 +64,9 @@ class Category:
                     allowed=", ".join(options["labels"]),
                 )
         done = field.model_copy(update={"options": options})
-        share_of(done, "max_error", 0.05)
+        for name, such_as in (("max_error", 0.05), ("sensitivity", 0.9), ("coverage", calibrate.COVERAGE)):
+            share_of(done, name, such_as)
+        _check_calls(done)
         return done
 
     def open(self, field: Field, table: pd.DataFrame, root: Path) -> CategorySource:  # noqa: ARG002 - names no file
@@ -80,7 +89,7 @@ class Category:
         return functional.cross_entropy(output.float(), truth.long(), reduction="none", ignore_index=-1)
 
     def calibrate(self, outputs: Sequence[Any], truths: Sequence[Any], field: Field, settings: Settings) -> Settings:
-        """Temperature or isotonic, the sets' thresholds at 90 %, and the floor of confidence, as `core.calibrate` says.
+        """Temperature or isotonic, the sets' thresholds, and the floor of confidence, as `core.calibrate` says.
 
         JSON {"way", ..., "thresholds": [labels], "coverage": 0.9, "cases": n, "note": ...}; only a note without truths.
         """
@@ -94,8 +103,9 @@ class Category:
         truth = np.array([index for _, index in pairs])
         fitted = calibrate.fit(logits, truth)
         p = calibrate.apply(fitted, logits)
-        thresholds, note = calibrate.fit_thresholds(p, truth, names=labels)
-        fitted |= {"thresholds": thresholds, "coverage": calibrate.COVERAGE, "cases": len(pairs), "note": note}
+        level = share_of(field, "coverage", calibrate.COVERAGE)
+        thresholds, note = calibrate.fit_thresholds(p, truth, names=labels, coverage=level)
+        fitted |= {"thresholds": thresholds, "coverage": level, "cases": len(pairs), "note": note}
         if "max_error" in field.options:
             limit = field.options["max_error"]
             floor = calibrate.confidence_floor(p.max(axis=1), p.argmax(axis=1) == truth, limit)
@@ -117,16 +127,24 @@ class Category:
         brier = float(((p - np.eye(p.shape[1])[truth]) ** 2).sum(axis=1).mean()) if len(p) else 0.0
         return float(np.mean(areas)) - 1e-3 * brier if areas else -brier
 
-    def choose(self, answers: Sequence[Answer], truths: Sequence[Any], field: Field) -> Settings:  # noqa: ARG002
-        """Nothing to clean up."""
-        return {}
+    def choose(self, answers: Sequence[Answer], truths: Sequence[Any], field: Field) -> Settings:
+        """Where `sensitivity` or `costs` is asked for, from which probability on the positive class is called.
+
+        JSON {"call": {"positive", "from": the probability, "cases", and what came of it there: "sensitivity",
+        "specificity"}}, or {"call_note": why there is none}.
+        """
+        if not {"sensitivity", "costs"} & field.options.keys():
+            return {}
+        return calls.chosen(answers, truths, field)
 
     def answer(self, output: Any, prepared: Prepared, field: Field, settings: Settings, fitted: Settings) -> Answer:
-        """Probabilities, the most probable label and the set; or a refusal.
+        """Probabilities, the called label and the set; or a refusal.
 
-        Refused are a case whose inputs are all missing, one with a number over 50 sd from the training mean and over
-        10 training ranges beyond it, and, with `max_error`, one too unsure. An empty set (the case is like none of the
-        calibration cases) is answered with the most probable label alone and the fact "atypical".
+        The most probable label is called, or what the threshold that `choose` left says, which then stands in the facts
+        as "called_from": {label: probability}. Refused are a case whose inputs are all missing, one with a number over
+        50 sd from the training mean and over 10 training ranges beyond it, and, with `max_error`, one too unsure. An
+        empty set (the case is like none of the calibration cases) is answered with the most probable label alone and
+        the fact "atypical".
         """
         labels = _known(field, settings)
         facts: dict[str, Any] = {"labels": list(labels)}
@@ -144,8 +162,12 @@ class Category:
         among = calibrate.members(p, fitted["thresholds"]) if "thresholds" in fitted else []
         if "thresholds" in fitted and not among:
             facts["atypical"], among = True, [best]
+        said = labels[best]
+        if "call" in fitted:
+            said = calls.called(labels, p, fitted["call"])
+            facts["called_from"] = {fitted["call"]["positive"]: fitted["call"]["from"]}
         return Answer(
-            labels[best],
+            said,
             among=tuple(labels[number] for number in among),
             probabilities={label: float(value) for label, value in zip(labels, p, strict=True)},
             facts=facts,
@@ -161,11 +183,20 @@ class Category:
             "p": [answer.probabilities[label] for label in labels] if answer.refused is None else [],
             "truth": labels.index(truth) if truth in labels else -1,
             "among": [labels.index(label) for label in answer.among],
+            "called": labels.index(answer.value) if answer.refused is None else -1,
         }
 
     def scores(self, judged: Sequence[Judged], field: Field) -> dict[str, dict[str, float]]:  # noqa: ARG002
         """See `measure.scores`; NaN where undefined."""
         return measure.scores(judged)
+
+    def details(self, judged: Sequence[Judged], field: Field) -> dict[str, Any]:  # noqa: ARG002
+        """{"confusion": see `measure.confusion`}."""
+        return {"confusion": measure.confusion(judged)}
+
+    def figures(self, ids: Sequence[str], judged: Mapping[str, Sequence[Judged]], field: Field) -> list[Figure | Sheet]:
+        """See `show.of_category`."""
+        return show.of_category(ids, judged, field)
 
     def agree(self, ours: Any, reference: Any) -> tuple[float, bool]:
         """The largest difference of a probability, and whether it is within 0.005."""
@@ -176,12 +207,15 @@ class Category:
         return gap, gap <= PARITY
 
     def write(self, answer: Answer, values: Values, path: Path, *, form: str) -> list[Path]:
-        """A CSV of a header and one row: id, answer, set, refused, then p(label) a label.
+        """csv, and auto: a header and one row: id, answer, set, refused, then p(label) a label; fhir: a RiskAssessment.
 
-        The id is values["id"] where given, else the name of `path`, which gets the ending .csv.
+        The id is values["id"] where given, else the name of `path`, which gets the ending .csv or .json; for FHIR
+        values["patient"] goes before it, and values["assessed"] is the time.
         """
+        if form == "fhir":
+            return [write_fhir(answer, values, path)]
         if form not in ("auto", "csv"):
-            raise TaskError(f"the form {form!r} for a category", allowed="auto, csv")
+            raise TaskError(f"the form {form!r} for a category", allowed="auto, csv, fhir")
         labels = list(answer.facts.get("labels", answer.probabilities))
         header = ["answer", "set", "refused", *(f"p({label})" for label in labels)]
         chances = [f"{answer.probabilities[label]:.6g}" if label in answer.probabilities else "" for label in labels]
@@ -192,6 +226,22 @@ class Category:
 def _known(field: Field, settings: Settings) -> list[str]:
     labels: list[str] = settings["categories"][field.name]["labels"]
     return labels
+
+
+def _check_calls(field: Field) -> None:
+    """TaskError for limits that exclude each other, more than two labels, or costs that are no costs."""
+    given = [name for name in _LIMITS if name in field.options]
+    if len(given) > 1:
+        raise TaskError(f"{' and '.join(given)} of {field.name!r} together", allowed=f"one of {', '.join(_LIMITS)}")
+    labels = field.options.get("labels", [])
+    if {"sensitivity", "costs"} & set(given) and len(labels) > 2:
+        raise TaskError(f"{given[0]} of {field.name!r}, which has {len(labels)} labels", allowed="two labels")
+    costs = field.options.get("costs", [1, 1])
+    numbers = isinstance(costs, list) and all(
+        isinstance(cost, int | float) and not isinstance(cost, bool) and 0 < cost < math.inf for cost in costs
+    )
+    if not numbers or len(costs) != 2:
+        raise TaskError(f"costs {costs!r} of {field.name!r}", allowed="[of a miss, of a false alarm], such as [5, 1]")
 
 
 def _labels(field: Field, given: Any) -> list[str]:

@@ -42,6 +42,4 @@ def share_of(field: Field, name: str, default: float) -> float:
 def one_column(field: Field) -> None:
     """TaskError where the field names more than one column, none, or a pattern."""
     if len(field.columns) != 1 or "*" in field.columns[0]:
-        raise TaskError(
-            f"{field.columns} as the columns of the {field.kind} {field.name!r}", allowed="one column name"
-        )
+        raise TaskError(f"{field.columns} as the columns of the {field.kind} {field.name!r}", allowed="one column name")

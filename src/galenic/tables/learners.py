@@ -226,10 +226,11 @@ class _Estimator(_Simple):
         for place, field in enumerate(task.targets):
             model = keep.load(folder / f"model_{place}.skops")
             sound = self.used.shape == (sum(self.sizes.values()),) and model.n_features_in_ == self.used.sum()
-            if field.kind == "category":
+            sound &= hasattr(model, "classes_") == (field.kind == "category")
+            if sound and field.kind == "category":
                 self.labels[field.name] = len(_labels(field, frames))
-                sound &= model.classes_.min() >= 0 and model.classes_.max() < self.labels[field.name]
-            if not sound or hasattr(model, "classes_") != (field.kind == "category"):
+                sound = model.classes_.min() >= 0 and model.classes_.max() < self.labels[field.name]
+            if not sound:
                 raise ModelFolderError(f"the {self.name} model of {field.name} in {folder} does not fit the plan")
             self.models[field.name] = model
 
@@ -289,9 +290,7 @@ class Boosting(_Estimator):
 
     def _new(self, kind: str, cases: int, seed: int) -> Any:
         trees = HistGradientBoostingRegressor if kind == "number" else HistGradientBoostingClassifier
-        return trees(
-            min_samples_leaf=min(max(cases // 20, 1), 20), early_stopping=cases > 10_000, random_state=seed
-        )
+        return trees(min_samples_leaf=min(max(cases // 20, 1), 20), early_stopping=cases > 10_000, random_state=seed)
 
 
 def _targets_unfit(task: Task, kinds: Sequence[str]) -> str:

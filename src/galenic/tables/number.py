@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from galenic.core import calibrate
 from galenic.core.contract import Answer, Definition, Field, Judged, Prepared, Settings, Values
 from galenic.core.errors import TaskError
-from galenic.tables import measure_number
+from galenic.core.figures import Figure, Sheet
+from galenic.tables import measure_number, show
 from galenic.tables.checks import one_column, refuse_options, share_of, unfit
 from galenic.tables.read import NumberSource, measured, open_numbers
 from galenic.tables.write import write_row
@@ -35,6 +36,7 @@ class Number:
     from_file = False
     definitions: Mapping[str, Definition] = measure_number.DEFINITIONS
     main_score = "rmse"
+    grouped = ("rmse", "coverage")
     baselines = ("mean", "ridge", "boosting")
     calibrates = True
     dense = False
@@ -125,6 +127,10 @@ class Number:
     def scores(self, judged: Sequence[Judged], field: Field) -> dict[str, dict[str, float]]:  # noqa: ARG002
         """See `measure_number.scores`; NaN where undefined."""
         return measure_number.scores(judged)
+
+    def figures(self, ids: Sequence[str], judged: Mapping[str, Sequence[Judged]], field: Field) -> list[Figure | Sheet]:
+        """See `show.of_number`."""
+        return show.of_number(ids, judged, field)
 
     def agree(self, ours: Any, reference: Any) -> tuple[float, bool]:
         """The difference in standard deviations of the training part, and whether it is within 0.005."""

@@ -193,6 +193,11 @@ def _settle_labels(field: Field, summary: Summary, reasons: dict[str, str]) -> d
                 allowed="two classes or more with cases",
                 todo="add cases of another class, or look at the split",
             )
+        if len(labels) != 2 and {"sensitivity", "costs"} & field.options.keys():
+            raise ValueProblem(
+                f"a threshold for {field.name!r}, which has {len(labels)} labels",
+                allowed="sensitivity and costs for two labels",
+            )
         if positive is not None and positive not in labels:
             raise ValueProblem(
                 f"the positive class {positive!r} of {field.name!r} has no case", allowed=", ".join(labels)
