@@ -53,8 +53,8 @@ def draw(figure: Figure, *, prefix: str = "") -> Drawn:
         canvas = Canvas(figsize=(4.4, 4.0) if figure.square else (5.0, 3.2), layout="constrained")
         axes = canvas.add_subplot()
         _plot(axes, figure.lines)
-        axes.set_xlabel(figure.x, parse_math=False)
-        axes.set_ylabel(figure.y, parse_math=False)
+        axes.set_xlabel(_clean(figure.x), parse_math=False)
+        axes.set_ylabel(_clean(figure.y), parse_math=False)
         if figure.x_range is not None:
             axes.set_xlim(*figure.x_range)
         if figure.y_range is not None:
@@ -72,7 +72,8 @@ def draw(figure: Figure, *, prefix: str = "") -> Drawn:
 def _plot(axes: Any, lines: Sequence[Line]) -> None:
     coloured = 0
     for line in lines:
-        label = f"\u200b{line.name}" if line.name.startswith("_") else line.name
+        label = _clean(line.name)
+        label = f"\u200b{label}" if label.startswith("_") else label
         if line.style == "guide":
             axes.plot(line.x, line.y, color=_GREY, linestyle="--", linewidth=1.2, label=label)
             continue
@@ -84,6 +85,11 @@ def _plot(axes: Any, lines: Sequence[Line]) -> None:
             drawstyle="steps-post" if line.style == "step" else "default", alpha=0.6 if dots else 1.0,
             marker="o" if dots or (line.style == "line" and len(line.x) < _FEW) else "", markersize=3.5,
         )  # fmt: skip
+
+
+def _clean(text: str) -> str:
+    """Without control characters, which no XML can hold."""
+    return "".join(sign if sign.isprintable() else "?" for sign in text)
 
 
 def _inline(svg: str, prefix: str) -> str:
