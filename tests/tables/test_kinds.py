@@ -1,4 +1,5 @@
 import csv
+import json
 
 import numpy as np
 import pytest
@@ -129,6 +130,12 @@ def test_what_can_not_be_judged_is_refused_with_its_reason():
     assert answer([0.0, 1.0], given=Prepared({})).refused is None
 
 
+def test_any_frame_may_refuse_a_case():
+    facts = {"row": {"seen": 1, "of": 1, "far": []}, "clock": {"refuse": ["too few hours", "a unit"]}, "space": {}}
+    assert answer([0.0, 1.0], given=Prepared({"labs": np.zeros(2)}, facts)).refused == "too few hours; a unit"
+    assert answer([0.0, 1.0], given=Prepared({}, {"clock": {"refuse": []}, "cells": 3})).refused is None
+
+
 def test_calibration_is_json_with_its_promise_and_its_note():
     rng = np.random.default_rng(0)
     outputs = list(rng.normal(size=(200, 2)))
@@ -191,5 +198,15 @@ def test_answers_are_written_as_a_row(tmp_path):
         "p(no)": "",
         "p(yes)": "",
     }
+    about = {"id": "c1", "patient": "Patient/7", "assessed": "2024-05-06T07:08:09+00:00", "about": "ill"}
+    (file,) = CATEGORY.write(said, about, tmp_path / "c1", form="fhir")
+    assert file == tmp_path / "c1.json"
+    resource = json.loads(file.read_text())
+    assert (resource["subject"], resource["code"]) == ({"reference": "Patient/7"}, {"text": "ill"})
+    assert [own["probabilityDecimal"] for own in resource["prediction"]] == pytest.approx([80, 20])
+    assert resource["method"]["text"].startswith("galenic ")
+    (file,) = CATEGORY.write(answer([0.0, 1.0], given=prepared(seen=0)), {}, tmp_path / "1.2", form="fhir")
+    assert json.loads(file.read_text())["subject"]["identifier"]["value"] == "1.2"
+    assert json.loads(file.read_text())["status"] == "cancelled"
     with pytest.raises(TaskError, match="dicom"):
         CATEGORY.write(said, {}, tmp_path / "x", form="dicom")

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from galenic.core import bundle, registry, runtime
-from galenic.core.contract import Answer, Learner, Outputs, Prepared, Runner, Settings, Values
+from galenic.core.contract import Answer, Field, Learner, Outputs, Prepared, Runner, Settings, Values
 from galenic.core.errors import ModelFolderError
 from galenic.core.fit import weights_name
 from galenic.core.frames import Frames
@@ -138,19 +138,24 @@ def load_baselines(folder: Path, task: Task, frames: Mapping[str, Settings]) -> 
 
 
 def baseline_names(task: Task) -> Sequence[str]:
-    """The baselines that the targets or the task name and that fit some of the targets."""
-    named = [name for one in task.targets for name in registry.target(one).baselines] + task.baselines
+    """The baselines that the targets' and inputs' kinds or the task name, and that fit some of the targets."""
+    named = [name for one in [*task.targets, *task.inputs] for name in _named_by(one)] + task.baselines
     return [name for name in dict.fromkeys(named) if share_of(task, name) is not None]
 
 
 def share_of(task: Task, name: str) -> Task | None:
     """The task with those targets alone that the learner `name` stands beside; None where there are none."""
     fits = registry.learner(name)().fits
+    anywhere = name in task.baselines or any(name in _named_by(one) for one in task.inputs)
     own = [
         one
         for one in task.targets
-        if (name in task.baselines or name in registry.target(one).baselines)
-        and not fits(task.model_copy(update={"targets": [one]}))
+        if (anywhere or name in _named_by(one)) and not fits(task.model_copy(update={"targets": [one]}))
     ]
     share = task.model_copy(update={"targets": own})
     return share if own and not fits(share) else None
+
+
+def _named_by(one: Field) -> Sequence[str]:
+    """Learners that the field's kind names."""
+    return getattr(registry.kind(one.kind), "baselines", ())

@@ -50,6 +50,7 @@ def draw(figure: Figure, *, prefix: str = "") -> Drawn:
     with rc_context(_STYLE), warnings.catch_warnings():
         # A name in a script that the measuring font lacks; the reader's own font draws it.
         warnings.filterwarnings("ignore", message="Glyph")
+        warnings.filterwarnings("ignore", message="Creating legend")  # told by the clock, on a busy machine
         canvas = Canvas(figsize=(4.4, 4.0) if figure.square else (5.0, 3.2), layout="constrained")
         axes = canvas.add_subplot()
         _plot(axes, figure.lines)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from galenic.core.contract import Field, Prepared, Settings
 from galenic.core.errors import TaskError
 
 
 def unfit(prepared: Prepared, settings: Settings) -> str:
-    """Why this case can't be judged, or ""."""
+    """Why this case can't be judged, or "": what any frame lists under `refuse`, then what the row tells."""
+    reasons = [text for own in prepared.facts.values() if isinstance(own, Mapping) for text in own.get("refuse", ())]
+    if reasons:
+        return "; ".join(reasons)
     row = prepared.facts.get("row")
     if row is None or not row["of"]:
         return ""

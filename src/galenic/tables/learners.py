@@ -319,7 +319,7 @@ def _z_scores(part: Part, field: Field, frames: Mapping[str, Settings]) -> NDArr
     known = frames[registry.kind(field.kind).frame]["numbers"][field.name]
     found = [measured(truth.get(field.name)) for truth in part.truths]
     truths = np.array([np.nan if one is None else one for one in found], dtype=np.float64)
-    return (truths - known["mean"][0]) / known["sd"][0]
+    return np.asarray((truths - known["mean"][0]) / known["sd"][0])
 
 
 def _log(p: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -240,8 +241,9 @@ def tabled(judged: Sequence[Judged]) -> Table:
         return Table([], -1, np.empty((0, 0)), np.empty(0, np.int64), np.empty(0, np.int64), np.empty((0, 0), bool))
     p = np.array([case["p"] for case in done], dtype=np.float64)
     among = np.zeros(p.shape, dtype=bool)
-    for row, case in enumerate(done):
-        among[row, case["among"]] = True
+    sets = [case["among"] for case in done]
+    rows = np.repeat(np.arange(len(done)), list(map(len, sets)))
+    among[rows, np.fromiter(chain.from_iterable(sets), dtype=np.int64, count=len(rows))] = True
     best = p.argmax(axis=1)
     return Table(
         labels=done[0]["labels"], positive=done[0]["positive"], p=p, among=among,
