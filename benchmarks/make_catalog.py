@@ -169,8 +169,8 @@ def wanted(cache: Path) -> dict[Path, bytes]:
         entry = read_entry(path)
         if entry.files is None:
             continue
-        source = json.loads((cache / entry.name / "SOURCE.json").read_text(encoding="utf-8"))
-        files = source["files"]
+        source = json.loads((cache / (entry.files.folder or entry.name) / "SOURCE.json").read_text(encoding="utf-8"))
+        files = [file for file in source["files"] if file["path"].startswith(entry.files.under)]
         check_urls(entry, files)
         content[path] = with_facts(path.read_text(encoding="utf-8"), files).encode()
         content[HERE / "files" / f"{entry.name}.tsv.gz"] = manifest(files)

@@ -22,6 +22,7 @@ _WHERE = {
     "demo": "galenic.demonstration",
     "evaluate": "galenic.verbs",
     "export": "galenic.verbs",
+    "leave_out": "galenic.verbs",
     "load": "galenic.verbs",
     "predict": "galenic.verbs",
     "report": "galenic.verbs",

@@ -14,16 +14,19 @@ import numpy as np
 from galenic.catalog import load as load_entry
 from galenic.core import bundle, registry
 from galenic.core.cases import Cases
-from galenic.core.errors import MissingExtra
+from galenic.core.errors import MissingExtra, UnreadableFile
+from galenic.core.figures import Figure, Sheet
 from galenic.core.files import write_json
 from galenic.core.model import Model
 from galenic.core.ready import Ready
 from galenic.core.split import ONE_SUBJECT
+from galenic.core.task import load_task
 from galenic.report.content import Content, Picture
 
 KEPT = "pictures.json"
 WORST = ("worst", "second worst")
 MOST_WRONG = ("most wrong", "second most wrong", "third most wrong", "fourth most wrong")
+OURS = "this model"
 
 
 def keep(model: Model, cases: Cases, rows: Sequence[int], ready: Ready) -> None:
@@ -138,7 +141,41 @@ def content_of(folder: Path, *, smoke: bool = False) -> Content:
         task=task, plan=plan, metrics=metrics, history=lines, provenance=provenance,
         run=_json(folder / bundle.PRIVATE / "run.json"),
         pictures=[Picture(**one) for one in kept], data=data, red=red, smoke=smoke,
+        figures=figures_of(folder),
     )  # fmt: skip
+
+
+def figures_of(folder: Path) -> dict[str, list[Figure | Sheet]]:
+    """Target -> what its kind has to be drawn of the test cases; a target or folder without records has nothing."""
+    path = folder / bundle.PRIVATE / "test.jsonl"
+    if not path.is_file() or not (folder / "task.toml").is_file():
+        return {}
+    records = _records_of(path)
+    try:
+        targets = registry.checked(load_task(folder / "task.toml")).targets
+    except MissingExtra:  # a report can be written where the model can't run
+        return {}
+    found = {}
+    for one in targets:
+        draw = getattr(registry.target(one), "figures", None)
+        known = [record for record in records if (record["judged"].get(one.name) or {}).get("model") is not None]
+        if draw is None or not known:
+            continue
+        learners = known[0]["judged"][one.name]
+        judged = {_title(name): [record["judged"][one.name][name] for record in known] for name in learners}
+        found[one.name] = draw([str(record["id"]) for record in known], judged, one)
+    return found
+
+
+def _title(learner: str) -> str:
+    return OURS if learner == "model" else registry.learner(learner).title
+
+
+def _records_of(path: Path) -> list[dict[str, Any]]:
+    try:
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
+    except ValueError as error:
+        raise UnreadableFile(f"{path} is damaged: {error}", todo="copy the model folder again") from error
 
 
 def _json(path: Path) -> Any:

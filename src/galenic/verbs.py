@@ -7,15 +7,16 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from galenic import pictures, sources
+from galenic import left_out, pictures, sources
 from galenic.core import bundle, finish, ranks, registry
-from galenic.core.cases import Cases, matching, open_cases
+from galenic.core.cases import Cases, find_roles, matching, open_cases
 from galenic.core.contract import Answer, Target, Values
 from galenic.core.decide import make_plan
 from galenic.core.errors import GalenicError, InputError, MissingFile
@@ -67,9 +68,6 @@ def train(  # noqa: PLR0913 - the options of the command
     progress = progress or Silent()
     out = Path(out)
     _check_out(out, resume=resume)
-    if not resume:
-        for stale in ("plan.json", "history.jsonl"):
-            (out / stale).unlink(missing_ok=True)
     found = sources.find(what, inputs, targets)
     job = Job(
         task=found.task, table=found.table, root=found.root, out=out, budget=budget, network=network,
@@ -77,6 +75,15 @@ def train(  # noqa: PLR0913 - the options of the command
         exact=exact, resume=resume, warnings=found.warnings, place=found.place,
         asked=_asked(what, inputs, targets, split or (found.split if found.place else None), start_from),
     )  # fmt: skip
+    return _trained(job, progress, began)
+
+
+def _trained(job: Job, progress: Progress, began: float) -> Model:
+    """From a job to a sealed model folder with its report."""
+    out = job.out
+    if not job.resume:
+        for stale in ("plan.json", "history.jsonl"):
+            (out / stale).unlink(missing_ok=True)
     work = train_job(job, progress, began)
     if not ranks.first():
         ranks.end()
@@ -109,6 +116,44 @@ def _check_out(out: Path, *, resume: bool) -> None:
         )
     if not resume and any([*out.glob("*.safetensors"), *out.glob("private/fold*/*.safetensors")]):
         raise InputError(f"{out} holds a training that was interrupted", todo="add --resume, or name another folder")
+
+
+def leave_out(
+    what: str | Path, *, by: str = "site", out: Path | str, resume: bool = False, progress: Progress | None = None,
+    **how: Any,
+) -> dict[str, Any]:  # fmt: skip
+    """Train once for each value of `by` (a role or a column), with the cases of that value held out as the test part.
+
+    Each model folder lies in `out`, named after the value; leave-out.json and leave-out.md there put their scores side
+    by side, and the first is returned. how: as for `train`, but for what would say the parts: split, plan, start_from.
+    With `resume` those that are finished stay as they are. Raises errors of `galenic.core.errors`.
+    """
+    progress, out = progress or Silent(), Path(out)
+    left_out.check(out, how, resume=resume)
+    inputs, targets = how.pop("inputs", ()), how.pop("targets", ())
+    found = sources.find(what, inputs, targets)
+    column = find_roles(found.table, found.task).get(by, by)
+    folders = left_out.folders(found.table, column)
+    for number, (value, name) in enumerate(folders.items(), start=1):
+        folder = inside(out, name)
+        progress.say(f"{by} {value} held out ({number} of {len(folders)})")
+        if not left_out.is_finished(folder, column, value):
+            job = Job(
+                task=left_out.task_of(found.task, column, value), table=found.table, root=found.root, out=folder,
+                resume=(folder / "task.toml").is_file(), warnings=found.warnings, place=found.place,
+                asked=_asked(what, inputs, targets, None, None), **how,
+            )  # fmt: skip
+            _trained(job, progress, time.monotonic())
+    summary = left_out.summary(out, folders, by=by)
+    write_json(out / left_out.SUMMARY, summary)
+    write_text(out / "leave-out.md", _report_of_left_out(summary))
+    return summary
+
+
+def _report_of_left_out(summary: dict[str, Any]) -> str:
+    from galenic.report import left_out as page
+
+    return page.markdown(summary)
 
 
 def check(  # noqa: PLR0913 - the options of the command
@@ -209,11 +254,13 @@ def predict(
     cases = sources.to_predict(model.task, [Path(one) for one in inputs])
     place = _Place(Path(out), cases, model.task)
     progress.stage("predicting", len(cases), "cases")
+    patients, moment = cases.patients(), datetime.now(UTC).isoformat(timespec="seconds")
     done = []
     for row in range(len(cases)):
         own = cases.ids[row]
+        about = {"id": own, "patient": patients[row], "assessed": moment}
         try:
-            done += _predict_one(model, own, cases.values(row), place, form)
+            done += _predict_one(model, about, cases.values(row), place, form)
         except GalenicError as error:
             done.append(Written(own, [], str(error)))
         progress.advance(row + 1, own)
@@ -254,15 +301,18 @@ class _Place:
         return targets
 
 
-def _predict_one(model: Model, own: str, values: Values, place: _Place, form: str) -> list[Written]:
-    done = []
+def _predict_one(model: Model, about: dict[str, str], values: Values, place: _Place, form: str) -> list[Written]:
+    """about: whose case it is and when it is answered, for the forms that say so; no label takes its place."""
+    done, own = [], about["id"]
     for name, answer in model.answer(model.prepare(values)).items():
         one = model.task.field(name)
         if answer.refused is not None:
             done.append(Written(own, [], answer.refused, answer))
             continue
         stem = own if len(model.task.targets) == 1 else f"{own}.{name}"
-        paths = place.write(registry.target(one), answer, values, stem, form)
+        told = {**about, "about": name}
+        said = told | {key: value for key, value in values.items() if key not in told or not isinstance(value, str)}
+        paths = place.write(registry.target(one), answer, said, stem, form)
         done.append(Written(own, paths, None, answer))
     return done
 

@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from galenic.catalog import cases, load, names, present, split_path
+from galenic.catalog import cases, folder, load, names, present, split_path
 from galenic.catalog.entry import set_digest
 from galenic.catalog.near import ALIKE, words
 from galenic.catalog.tables import EMPTY_MASK_BYTES
@@ -52,7 +52,7 @@ def test_the_files_have_the_digests_of_the_catalogue(cache, name):
     entry = load(name)
     assert entry.files is not None
     assert present(entry)
-    found = {file.path: sha256(cache / name / file.path) for file in entry.manifest()}
+    found = {file.path: sha256(folder(name) / file.path) for file in entry.manifest()}
     assert set_digest(found.items()) == entry.files.digest
     assert all(file.sha256 in ("", found[file.path]) for file in entry.manifest())
 
@@ -261,6 +261,33 @@ def test_symptom_texts_stand_once_and_near_duplicates_in_one_part(cache):
         alike = len(held[one] & held[other]) / len(held[one] | held[other])
         if alike >= ALIKE:
             assert frame["family"][one] == frame["family"][other]
+
+
+def test_heart_disease_is_the_four_hospitals_with_their_known_counts(cache):
+    """Rows and shares of disease as the repository's description gives them, but for two rows that stand twice."""
+    frame = cases("heart-disease")
+    counts = {"cleveland": (303, 139), "budapest": (293, 106), "switzerland": (123, 115), "long-beach": (199, 148)}
+    assert frame["site"].value_counts().to_dict() == {site: rows for site, (rows, _) in counts.items()}
+    ill = frame[frame["disease"] == "yes"]["site"].value_counts().to_dict()
+    assert ill == {site: diseased for site, (_, diseased) in counts.items()}
+    assert not frame.drop(columns="id").duplicated().any()
+    assert frame[["trestbps", "chol"]].min().min() > 50
+    swiss = frame[frame["site"] == "switzerland"]
+    assert swiss["chol"].isna().all()
+    assert frame.loc[frame["id"] == "cleveland-000", ["age", "sex", "cp", "thal"]].iloc[0].tolist() == [
+        63.0, "male", "typical angina", "fixed defect",
+    ]  # fmt: skip
+    for column in ("cp", "sex"):
+        assert frame[column].notna().all()
+    assert set(frame["thal"].dropna()) == {"normal", "fixed defect", "reversible defect"}
+
+
+def test_sets_may_share_a_folder_of_the_cache(monkeypatch, tmp_path):
+    monkeypatch.setenv("GALENIC_DATA", str(tmp_path))
+    assert folder("heart-disease") == tmp_path / "flamby"
+    assert folder("msd-hippocampus") == tmp_path / "msd-hippocampus"
+    assert folder("toy") == tmp_path / "toy"
+    assert all(file.path.startswith("heart/") for file in load("heart-disease").manifest())
 
 
 def test_breast_cancer_comes_from_its_package():

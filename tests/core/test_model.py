@@ -50,6 +50,12 @@ def copy(trained, tmp_path):
     return shutil.copytree(trained.folder, tmp_path / "copy")
 
 
+def _unknown_in_test(trained) -> int:
+    """How many of the two cases without a diagnosis stand in the test part."""
+    split = pd.read_csv(trained.folder / "private" / "split.csv").set_index("id")["part"]
+    return sum(split[own] == "test" for own in ("c000", "c100"))
+
+
 def answers(model, table: pd.DataFrame) -> list[dict]:
     cases = galenic.core.cases.open_cases(table, model.folder, model.task, with_targets=False)
     return [model.answer(model.prepare(cases.values(row)))["diagnosis"].probabilities for row in range(len(cases))]
@@ -78,6 +84,30 @@ class TestFolder:
         assert "site=north" in own["subgroups"]
         assert any("patient unknown" in text for text in metrics["warnings"])
         assert any("too small to learn" in text for text in metrics["warnings"])
+
+    def test_the_report_draws_the_answers_and_lists_the_most_wrong(self, trained):
+        report = (trained.folder / "private" / "report.html").read_text(encoding="utf-8")
+        for words in (
+            "ROC",
+            "Precision and recall",
+            "Calibration",
+            "Decision curve",
+            "Confusion",
+            "The most wrong cases",
+        ):
+            assert words in report
+        split = pd.read_csv(trained.folder / "private" / "split.csv").set_index("part")
+        listed = [own for own in split.loc["test", "id"] if f'<th scope="row">{own}</th>' in report]
+        assert len(listed) == 10
+
+    def test_counts_that_scores_hide_are_kept(self, trained):
+        own = trained.metrics["targets"]["diagnosis"]
+        counts = np.array(own["details"]["confusion"]["counts"])
+        assert counts.sum() + sum(own["details"]["confusion"]["refused"]) == pd.read_csv(
+            trained.folder / "private" / "split.csv"
+        )["part"].eq("test").sum() - _unknown_in_test(trained)
+        assert own["scores"]["accuracy"]["value"] == pytest.approx(np.trace(counts) / counts.sum())
+        assert own["worst_subgroup"]["subgroup"] in own["subgroups"]
 
     def test_nobody_is_named_outside_private(self, trained, home):
         ids = pd.read_csv(home / "cases.csv")["id"]

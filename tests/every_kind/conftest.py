@@ -66,16 +66,33 @@ def hidden_of(number: int, dims: int) -> Hidden:
 class Maker:
     """cells: a case's columns for a field of that name, files written below the folder; columns: those of the field.
 
-    chance: what guessing scores, where the kind is a target. in_space: there are volumes too. alone: it can be the
-    only input, as a mask can't, which lies on an image. kind: where one kind comes in several forms.
+    chance: what guessing scores, where the kind is a target; best: what the truth does, made an output by `perfect`;
+    as_quick: the main score, given the frame's settings, as `Target.quick` gives it; goal: the columns as a target.
+    in_space: there are volumes too. alone: it can be the only input, as a mask can't, which lies on an image. kind:
+    where one kind comes in several forms.
     """
 
     cells: Callable[[Hidden, Path, str], dict[str, Any]]
     columns: Callable[[str], list[str]] = lambda name: [name]
+    goal: Callable[[str], list[str]] = lambda name: [name]
     chance: float | None = None
+    best: float = 1.0
+    perfect: Callable[[list[np.ndarray]], list[np.ndarray]] = lambda truths: as_logits(truths)
+    as_quick: Callable[[float, dict[str, Any]], float] = lambda score, settings: score
     in_space: bool = False
     alone: bool = True
     kind: str = ""
+
+
+def as_logits(truths: list[np.ndarray]) -> list[np.ndarray]:
+    """Logits, the class first, that leave no doubt of class numbers of any shape."""
+    classes = 1 + max(int(truth.max()) for truth in truths)
+    return [np.moveaxis(20.0 * np.eye(classes)[truth], -1, 0) for truth in truths]
+
+
+def in_sd(score: float, settings: dict[str, Any]) -> float:
+    """An error of the target `truth` in standard deviations, higher is better."""
+    return -score / float(settings["numbers"]["truth"]["sd"][0])
 
 
 def _written(array: np.ndarray, path: Path) -> str:
@@ -133,7 +150,15 @@ MAKERS = {
     "mask": Maker(
         mask, chance=0.3, in_space=True, alone=False
     ),  # Dice of all marked: 2 f / (1 + f) for a share f of 0.18
-    "number": Maker(number, columns=lambda name: [f"{name}_*"]),
+    "number": Maker(
+        number,
+        columns=lambda name: [f"{name}_*"],
+        goal=lambda name: [f"{name}_radius"],
+        chance=-1.001,
+        best=0.0,
+        perfect=lambda truths: [truth[:1] for truth in truths],
+        as_quick=in_sd,
+    ),
     "series": Maker(series),
     "text": Maker(text),
     "waveform": Maker(waveform, columns=lambda name: [f"{name}_*"], kind="series"),
@@ -192,8 +217,12 @@ class World:
         return registry.target(self.target)
 
     @property
+    def maker(self) -> Maker:
+        return MAKERS[self.target.kind]
+
+    @property
     def chance(self) -> float:
-        found = MAKERS[self.target.kind].chance
+        found = self.maker.chance
         assert found is not None
         return found
 
@@ -240,22 +269,19 @@ class World:
         ]
 
     def score(self, outputs: list[Any]) -> float:
-        """The main score of these outputs on the training cases."""
+        """The main score of these outputs on the training cases, higher is better."""
         truths = [self.work.cases.values(row, [self.target.name])[self.target.name] for row in self.rows]
         pairs = zip(self.answers(outputs), truths, strict=True)
         judged = [self.kind.judge(answer, truth, self.target) for answer, truth in pairs]
-        return float(self.kind.scores(judged, self.target)[""][self.kind.main_score])
-
-
-def _field(made: str, name: str) -> Field:
-    return Field(name=name, kind=MAKERS[made].kind or made, columns=MAKERS[made].columns(name))
+        found = float(self.kind.scores(judged, self.target)[""][self.kind.main_score])
+        return self.maker.as_quick(found, self.work.settings[self.kind.frame])
 
 
 def task_of(inputs: tuple[str, ...], target: str) -> Task:
     """Inputs named as their makers; the target is `truth`."""
-    return registry.checked(
-        Task(name="made", inputs=[_field(kind, kind) for kind in inputs], targets=[_field(target, "truth")])
-    )
+    goal = Field(name="truth", kind=target, columns=MAKERS[target].goal("truth"))
+    given = [Field(name=made, kind=MAKERS[made].kind or made, columns=MAKERS[made].columns(made)) for made in inputs]
+    return registry.checked(Task(name="made", inputs=given, targets=[goal]))
 
 
 def targets() -> list[str]:

@@ -37,8 +37,14 @@ MORE = {
         "step.py": "a recurrent network fed row by row, as at the bedside",
     },
     "tables": {
+        "calls.py": "from which probability on a class is called",
+        "category.py": "the kind category",
+        "checks.py": "what options and prepared cases must be, for both kinds",
         "keep.py": "scikit-learn's parts as skops, with a closed list of types",
-        "learners.py": "the simple methods for categories",
+        "learners.py": "the simple methods for categories and numbers",
+        "measure_number.py": "scores of a number",
+        "number.py": "the kind number",
+        "write.py": "an answer as a row",
     },
     "texts": {
         "counts.py": "mergeable counts of words",

@@ -1,4 +1,5 @@
 import csv
+import json
 
 import numpy as np
 import pytest
@@ -31,8 +32,8 @@ def answer(output, fitted=None, given=None, field=FIELD):
 def test_the_registry_knows_both_and_which_can_be_learnt():
     assert registry.kind("number") is NUMBER
     assert registry.target(FIELD) is CATEGORY
-    with pytest.raises(TaskError, match="'number' as the kind of the target"):
-        registry.target(Field(name="x", kind="number", columns=["x"]))
+    with pytest.raises(TaskError, match="'image' as the kind of the target"):
+        registry.target(Field(name="x", kind="image", columns=["x"]))
     assert CATEGORY.main_score in CATEGORY.definitions
     assert CATEGORY.group("a") is None
     assert NUMBER.group(1.0) is None
@@ -60,6 +61,14 @@ def test_a_wrong_number_field_is_told(columns, options):
         (["a"], {"labels": ["x", "y"], "positive": "z"}),
         (["a"], {"max_error": 1.5}),
         (["a"], {"max_error": True}),
+        (["a"], {"coverage": 1}),
+        (["a"], {"sensitivity": 90}),
+        (["a"], {"sensitivity": 0.9, "costs": [5, 1]}),
+        (["a"], {"sensitivity": 0.9, "max_error": 0.1}),
+        (["a"], {"sensitivity": 0.9, "labels": ["x", "y", "z"]}),
+        (["a"], {"costs": [5]}),
+        (["a"], {"costs": [5, 0]}),
+        (["a"], {"costs": "51"}),
     ],
 )
 def test_a_wrong_category_field_is_told(columns, options):
@@ -121,6 +130,12 @@ def test_what_can_not_be_judged_is_refused_with_its_reason():
     assert answer([0.0, 1.0], given=Prepared({})).refused is None
 
 
+def test_any_frame_may_refuse_a_case():
+    facts = {"row": {"seen": 1, "of": 1, "far": []}, "clock": {"refuse": ["too few hours", "a unit"]}, "space": {}}
+    assert answer([0.0, 1.0], given=Prepared({"labs": np.zeros(2)}, facts)).refused == "too few hours; a unit"
+    assert answer([0.0, 1.0], given=Prepared({}, {"clock": {"refuse": []}, "cells": 3})).refused is None
+
+
 def test_calibration_is_json_with_its_promise_and_its_note():
     rng = np.random.default_rng(0)
     outputs = list(rng.normal(size=(200, 2)))
@@ -132,6 +147,11 @@ def test_calibration_is_json_with_its_promise_and_its_note():
     few = CATEGORY.calibrate(outputs[:12], ["no"] * 11 + ["yes"], FIELD, FRAME)
     assert "of yes" in few["note"]
     assert set(CATEGORY.calibrate(outputs[:3], [None] * 3, FIELD, FRAME)) == {"note"}
+    wider = FIELD.model_copy(update={"options": {"coverage": 0.99}})
+    sure = CATEGORY.calibrate(outputs * 3, truths * 3, wider, FRAME)
+    assert sure["coverage"] == 0.99
+    usual = CATEGORY.calibrate(outputs * 3, truths * 3, FIELD, FRAME)
+    assert all(one < other for one, other in zip(sure["thresholds"], usual["thresholds"], strict=True))
     strict = FIELD.model_copy(update={"options": {"max_error": 0.01}})
     held = CATEGORY.calibrate(outputs, truths, strict, FRAME)
     assert held["floor"] == 1.0
@@ -142,7 +162,10 @@ def test_calibration_is_json_with_its_promise_and_its_note():
 def test_judging_an_answer():
     said = answer(np.log([0.2, 0.8]), {"thresholds": [0.5, 0.5]})
     one = CATEGORY.judge(said, "no", FIELD)
-    assert one == {"labels": ["no", "yes"], "positive": 1, "p": pytest.approx([0.2, 0.8]), "truth": 0, "among": [1]}
+    assert one == {
+        "labels": ["no", "yes"], "positive": 1, "p": pytest.approx([0.2, 0.8]), "truth": 0, "among": [1], "called": 1,
+    }  # fmt: skip
+    assert CATEGORY.details([one], FIELD)["confusion"]["counts"] == [[0, 1], [0, 0]]
     refused = CATEGORY.judge(answer([0.0, 1.0], given=prepared(seen=0)), "yes", FIELD)
     assert (refused["p"], refused["truth"]) == ([], 1)
     assert CATEGORY.judge(said, None, FIELD)["truth"] == -1
@@ -175,5 +198,15 @@ def test_answers_are_written_as_a_row(tmp_path):
         "p(no)": "",
         "p(yes)": "",
     }
+    about = {"id": "c1", "patient": "Patient/7", "assessed": "2024-05-06T07:08:09+00:00", "about": "ill"}
+    (file,) = CATEGORY.write(said, about, tmp_path / "c1", form="fhir")
+    assert file == tmp_path / "c1.json"
+    resource = json.loads(file.read_text())
+    assert (resource["subject"], resource["code"]) == ({"reference": "Patient/7"}, {"text": "ill"})
+    assert [own["probabilityDecimal"] for own in resource["prediction"]] == pytest.approx([80, 20])
+    assert resource["method"]["text"].startswith("galenic ")
+    (file,) = CATEGORY.write(answer([0.0, 1.0], given=prepared(seen=0)), {}, tmp_path / "1.2", form="fhir")
+    assert json.loads(file.read_text())["subject"]["identifier"]["value"] == "1.2"
+    assert json.loads(file.read_text())["status"] == "cancelled"
     with pytest.raises(TaskError, match="dicom"):
         CATEGORY.write(said, {}, tmp_path / "x", form="dicom")

@@ -14,7 +14,8 @@ from galenic.core.contract import Field, Learner, Part, Prepared
 from galenic.core.errors import ModelFolderError, ValueProblem
 from galenic.core.task import Task
 from galenic.tables import keep
-from galenic.tables.learners import Boosting, Columns, Logistic, Prior
+from galenic.tables.learners import Boosting, Columns, Logistic, Mean, Prior, Ridge
+from galenic.tables.read import Numbers
 
 LEARNERS = [Prior, Logistic, Boosting]
 TASK = Task(
@@ -242,3 +243,82 @@ class TestColumns:
         again = Columns()
         again.load(tmp_path, self.BOTH, frames)
         assert np.array_equal(again.infer(part.prepared[0])["ill"], columns.infer(part.prepared[0])["ill"])
+
+
+OF_NUMBERS = [Mean, Ridge, Boosting]
+LOS = TASK.model_copy(update={"targets": [Field(name="los", kind="number", columns=["los"], target=True)]})
+WITH_LOS = {"row": {**FRAMES["row"], "numbers": {**FRAMES["row"]["numbers"], "los": {"mean": [10.0], "sd": [4.0]}}}}
+
+
+def stays(seed=0, number=80):
+    """The same cases; the first number tells the length of stay, which two of them lack."""
+    part = cases(seed, number)
+    truths = []
+    for at, prepared in enumerate(part.prepared):
+        z = float(prepared.arrays["labs"][0]) if "labs" in prepared.arrays else 0.0
+        truths.append({"los": None if at in (3, 5) else Numbers(("los",), np.array([10 + 4 * z]))})
+    return Part(part.ids, part.prepared, truths)
+
+
+@pytest.mark.parametrize("maker", OF_NUMBERS)
+def test_numbers_are_learnt_kept_and_taken_up_again(maker, tmp_path):
+    learner = maker()
+    learner.fit(stays(), LOS, WITH_LOS, 0)
+    learner.save(tmp_path)
+    again = maker()
+    again.load(tmp_path, LOS, WITH_LOS)
+    new, errors = stays(1, 60), []
+    for prepared, truth in zip(new.prepared, new.truths, strict=True):
+        one, other = learner.infer(prepared)["los"], again.infer(prepared)["los"]
+        np.testing.assert_array_equal(one, other)
+        assert one.shape == (1,)
+        if truth["los"] is not None:
+            errors.append(one[0] - (truth["los"].values[0] - 10) / 4)
+    least = {"mean": 2.0, "ridge": 0.3, "boosting": 0.6}[maker.name]
+    assert np.sqrt(np.mean(np.square(errors))) < least
+
+
+def test_the_mean_is_that_of_the_training_cases():
+    learner, part = Mean(), stays()
+    learner.fit(part, LOS, WITH_LOS, 0)
+    values = [truth["los"].values[0] for truth in part.truths if truth["los"] is not None]
+    assert learner.infer(part.prepared[0])["los"][0] == pytest.approx((np.mean(values) - 10) / 4)
+
+
+@pytest.mark.parametrize("maker", OF_NUMBERS)
+def test_learners_of_numbers_are_registered_and_say_what_they_can_not_do(maker):
+    assert registry.learner(maker.name) is maker
+    assert maker.name in registry.target(LOS.targets[0]).baselines
+    assert maker().fits(LOS) == ""
+    both = LOS.model_copy(update={"targets": [*LOS.targets, TASK.targets[0]]})
+    assert (maker().fits(both) == "") == (maker is Boosting)
+    assert "los is not" in Prior().fits(LOS)
+
+
+def test_trees_answer_a_category_and_a_number_at_once(tmp_path):
+    both = LOS.model_copy(update={"targets": [TASK.targets[0], *LOS.targets]})
+    part, more = cases(), stays()
+    truths = [one | other for one, other in zip(part.truths, more.truths, strict=True)]
+    learner = Boosting()
+    learner.fit(Part(part.ids, part.prepared, truths), both, WITH_LOS, 0)
+    learner.save(tmp_path)
+    again = Boosting()
+    again.load(tmp_path, both, WITH_LOS)
+    said = again.infer(part.prepared[0])
+    assert (said["ill"].shape, said["los"].shape) == ((2,), (1,))
+    (tmp_path / "model_0.skops").replace(tmp_path / "moved")
+    (tmp_path / "model_1.skops").replace(tmp_path / "model_0.skops")
+    (tmp_path / "moved").replace(tmp_path / "model_1.skops")
+    with pytest.raises(ModelFolderError, match="does not fit the plan"):
+        Boosting().load(tmp_path, both, WITH_LOS)
+
+
+@pytest.mark.parametrize("maker", OF_NUMBERS)
+def test_numbers_that_can_not_be_learnt_from_are_told(maker):
+    part = stays()
+    with pytest.raises(ValueProblem, match="los"):
+        maker().fit(Part(part.ids, part.prepared, [{"los": None}] * 80), LOS, WITH_LOS, 0)
+    if maker is not Mean:
+        one = Numbers(("los",), np.array([3.0]))
+        with pytest.raises(ValueProblem, match="fewer than two values"):
+            maker().fit(Part(part.ids, part.prepared, [{"los": one}] * 80), LOS, WITH_LOS, 0)

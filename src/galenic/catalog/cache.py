@@ -6,7 +6,7 @@ import os
 from importlib.util import find_spec
 from pathlib import Path
 
-from galenic.catalog.entry import Entry
+from galenic.catalog.entry import Entry, load, names
 from galenic.core.files import inside
 
 
@@ -20,8 +20,9 @@ def cache_root() -> Path:
 
 
 def folder(name: str) -> Path:
-    """Where the set `name` lies, or would lie."""
-    return inside(cache_root(), name)
+    """Where the set `name` lies, or would lie; several sets may share a folder."""
+    files = load(name).files if name in names() else None
+    return inside(cache_root(), (files.folder if files else None) or name)
 
 
 def present(entry: Entry, where: Path | None = None) -> bool:

@@ -41,11 +41,17 @@ class Source(_Strict):
 
 
 class Files(_Strict):
-    """How many files, their bytes together, and `set_digest` over all of them."""
+    """How many files, their bytes together, and `set_digest` over all of them.
+
+    folder: the set's folder in the cache, where it is not the set's name; of several sets in one folder each has its
+    own files, whose paths begin with `under`.
+    """
 
     count: Annotated[int, Field(gt=0)]
     bytes: Annotated[int, Field(gt=0)]
     digest: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    folder: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")] | None = None
+    under: str = ""
     sources: Annotated[list[Source], Field(min_length=1)]
 
 
@@ -150,7 +156,9 @@ class Entry(_Strict):
         lines.extend(f"cite:    {citation}" for citation in self.citation)
         lines.extend(f"from:    {place}" for place in [*where, held] if place)
         if self.files:
-            lines.append(f"size:    {self.files.count} files, {self.files.bytes / 1e6:.1f} MB")
+            small = self.files.bytes < 1e5
+            size = f"{self.files.bytes / 1e3:.0f} kB" if small else f"{self.files.bytes / 1e6:.1f} MB"
+            lines.append(f"size:    {self.files.count} files, {size}")
         return "\n".join(lines)
 
 

@@ -23,6 +23,21 @@ RATERS = 4
 ENOUGH_RATERS = 3
 UNSURE_RATING = 3
 
+HOSPITALS = {"cleveland": "cleveland", "budapest": "hungarian", "switzerland": "switzerland", "long-beach": "va"}
+HEART_COLUMNS = [
+    "age", "sex", "cp", "trestbps", "chol", "fbs", "restecg", "thalach", "exang", "oldpeak", "slope", "ca", "thal",
+    "num",
+]  # fmt: skip
+HEART_CODES = {
+    "sex": {0: "female", 1: "male"},
+    "cp": {1: "typical angina", 2: "atypical angina", 3: "non-anginal pain", 4: "asymptomatic"},
+    "fbs": {0: "no", 1: "yes"},
+    "restecg": {0: "normal", 1: "ST-T abnormality", 2: "left ventricular hypertrophy"},
+    "exang": {0: "no", 1: "yes"},
+    "slope": {1: "up", 2: "flat", 3: "down"},
+    "thal": {3: "normal", 6: "fixed defect", 7: "reversible defect"},
+}
+
 
 def cases(name: str, home: Path | None = None, table: str | None = None) -> pd.DataFrame:
     """The table of cases of the set `name`, or its further one `table`; one row a case, files as absolute paths.
@@ -134,11 +149,28 @@ def _retinamnist(_frame: pd.DataFrame, home: Path) -> pd.DataFrame:
     return _medmnist(home / "retinamnist.npz", {grade: str(grade) for grade in range(5)}, "grade")
 
 
+def _heart_disease(_frame: pd.DataFrame, home: Path) -> pd.DataFrame:
+    """The rows of four hospitals, codes in words; a pressure or cholesterol of 0 is missing; two rows stand twice."""
+    parts = []
+    for site, file in HOSPITALS.items():
+        own = pd.read_csv(home / "heart" / f"processed.{file}.data", header=None, names=HEART_COLUMNS, na_values="?")
+        own.insert(0, "site", site)
+        own.insert(0, "id", [f"{site}-{row:03d}" for row in range(len(own))])
+        parts.append(own)
+    table = pd.concat(parts, ignore_index=True)
+    table = table[~table.drop(columns="id").duplicated()]
+    measured = table[["trestbps", "chol"]].astype(float)
+    diseased = table["num"].gt(0).map({True: "yes", False: "no"})
+    coded = {column: table[column].map(words) for column, words in HEART_CODES.items()}
+    return table.drop(columns="num").assign(**measured.where(measured > 0), **coded, disease=diseased)
+
+
 FUNCTIONS: dict[str, Callable[[pd.DataFrame, Path], pd.DataFrame]] = {
     "beats": recordings.beats,
     "breast_cancer": _breast_cancer,
     "breastmnist": _breastmnist,
     "glioma_clinical": _glioma_clinical,
+    "heart_disease": _heart_disease,
     "icu_stays": recordings.icu_stays,
     "nodule_slices": _nodule_slices,
     "nodules": _nodules,

@@ -10,12 +10,14 @@ from rich.table import Table
 from rich.text import Text
 
 from galenic.cli.plain import printable
+from galenic.report import left_out
 from galenic.report.content import Content
 from galenic.report.reading import Estimate, Reading, Row, number, readings, validated, validation_in_words
 
 if TYPE_CHECKING:
     from galenic.core.contract import Answer
 
+_OURS = 3  # the model's column where one value is left out at a time
 MOST_COLUMNS = 3  # scores a table of classes shows; all are in metrics.json
 
 
@@ -39,7 +41,9 @@ def print_metrics(metrics: dict[str, Any], page: Console) -> None:
 def _print_reading(reading: Reading, page: Console) -> None:
     page.print(methods_table(reading))
     if reading.classes:
-        page.print(_rows_table(f"{reading.target}, by class", reading, reading.classes))
+        page.print(_rows_table("class", reading, reading.classes))
+    if len(reading.subgroups) > 1:
+        page.print(_rows_table("subgroup", reading, reading.subgroups))
     worst = reading.worst(reading.subgroups)
     if worst is not None:
         cases = f", {worst.cases} cases" if worst.cases is not None else ""
@@ -63,17 +67,31 @@ def methods_table(reading: Reading) -> Table:
     return table
 
 
-def _rows_table(title: str, reading: Reading, rows: list[Row]) -> Table:
+def _rows_table(what: str, reading: Reading, rows: list[Row]) -> Table:
     columns = reading.columns(rows)
     shown = columns[:MOST_COLUMNS]
-    table = _table(title, "class")
-    for name in shown:
+    table = _table(f"{reading.target}, by {what}", what)
+    counted = any(row.cases is not None for row in rows)
+    for name in [*(["cases"] if counted else []), *shown]:
         table.add_column(_text(_said(name)))
     for row in rows:
-        table.add_row(_text(row.name), *(_text(interval(row.estimates.get(name))) for name in shown))
+        count = [_text("-" if row.cases is None else str(row.cases))] if counted else []
+        table.add_row(_text(row.name), *count, *(_text(interval(row.estimates.get(name))) for name in shown))
     if len(columns) > len(shown):
         table.caption = _text(f"further scores by --json: {', '.join(_said(name) for name in columns[MOST_COLUMNS:])}")
     return table
+
+
+def print_left_out(summary: dict[str, Any], page: Console) -> None:
+    """The content of a leave-out.json as a table, and the worst row in words."""
+    head, rows = left_out.cells(summary)
+    table = _table(f"{summary['task']}, one {summary['by']} left out at a time", head[0])
+    for at, name in enumerate(head[1:], start=1):
+        table.add_column(_text(name, "bold" if at == _OURS else ""))
+    for row in rows:
+        table.add_row(*(_text(cell, "bold" if at == _OURS else "") for at, cell in enumerate(row)))
+    page.print(table)
+    page.print(_text(left_out.said(summary)))
 
 
 def print_pairs(title: str, rows: list[tuple[str, str]], page: Console) -> None:
@@ -107,12 +125,18 @@ def answer_in_words(answer: Answer) -> str:
     if answer.refused is not None:
         return f"no answer: {answer.refused}"
     parts = [_value(answer)] if isinstance(answer.value, str | int | float) else []
+    parts += [f"{label} called from {number(least)} on" for label, least in _called_from(answer)]
     if len(answer.among) > 1:
         parts.append(f"among {', '.join(answer.among)}")
     volumes = answer.facts.get("volumes_ml")
     if isinstance(volumes, dict):
         parts += [f"{name} {number(float(ml))} ml" for name, ml in volumes.items()]
     return ", ".join(parts)
+
+
+def _called_from(answer: Answer) -> list[tuple[str, float]]:
+    given = answer.facts.get("called_from")
+    return [(str(label), float(least)) for label, least in given.items()] if isinstance(given, dict) else []
 
 
 def _value(answer: Answer) -> str:

@@ -2,6 +2,7 @@
 
 Temperature: Guo et al., On Calibration of Modern Neural Networks, ICML 2017. Isotonic: Zadrozny and Elkan, KDD 2002.
 Class-conditional (Mondrian) conformal sets: Vovk et al., Algorithmic Learning in a Random World, 2005, section 4.5.
+Intervals of a number: split conformal, Vovk et al., 2005, chapter 2; Lei et al., JASA 113:1094, 2018.
 Abstention: fixed-sequence testing, Angelopoulos et al., Learn then Test, 2021; the bound of Clopper and Pearson, 1934.
 """
 
@@ -128,9 +129,8 @@ def fit_thresholds(
     poor = [name for name, found in zip(names, per_class, strict=True) if found is None]
     note = ""
     if poor:
-        least = math.ceil(round(coverage / (1 - coverage), 9))
         what = "the threshold of all classes together" if pooled is not None else "no threshold: every class is kept"
-        note = f"fewer than {least} calibration cases of {', '.join(poor)}: {what}"
+        note = f"fewer than {_least(coverage)} calibration cases of {', '.join(poor)}: {what}"
     return [float(found if found is not None else pooled or 0.0) for found in per_class], note
 
 
@@ -144,6 +144,25 @@ def members(probabilities: ArrayLike, thresholds: Sequence[float]) -> list[int]:
     """Classes of the set for probabilities (k,); may be empty where the case is like none of the calibration cases."""
     p = np.asarray(probabilities, float)
     return [number for number, least in enumerate(thresholds) if p[number] >= least - _ATOM]
+
+
+def fit_radius(residuals: ArrayLike, coverage: float = COVERAGE) -> tuple[float | None, str]:
+    """Half the width of an interval that holds the truth of a new case with at least the chance `coverage`; a note.
+
+    residuals: |answer - truth| (n,) of calibration cases that the learner has not seen. The ceil((n + 1) coverage)-th
+    smallest of them, whatever the learner is worth, as long as the new case comes from where these came from; the
+    width is the same for every case. None with fewer than coverage / (1 - coverage) cases, as the note says.
+    """
+    own = np.sort(np.asarray(residuals, float))
+    rank = math.ceil(round((len(own) + 1) * coverage, 9))
+    if rank > len(own):
+        return None, f"{len(own)} calibration cases, {_least(coverage)} are needed at {coverage:g}: no interval"
+    return float(own[rank - 1]), ""
+
+
+def _least(coverage: float) -> int:
+    """The fewest calibration cases from which a threshold at this level can be told."""
+    return math.ceil(round(coverage / (1 - coverage), 9))
 
 
 def confidence_floor(confidence: ArrayLike, right: ArrayLike, max_error: float, certainty: float = 0.9) -> float | None:

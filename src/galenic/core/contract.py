@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from galenic.core.figures import Figure, Sheet
     from galenic.core.network import Network
     from galenic.core.task import Task
 
@@ -51,7 +52,7 @@ class Field(BaseModel):
 
 @dataclass(frozen=True)
 class Definition:
-    """What a score is: its unit, its definition with source, and which way is better."""
+    """What a score is: its unit ("{unit}": the field's own), its definition with source, and which way is better."""
 
     unit: str
     text: str
@@ -143,7 +144,7 @@ class Target(Kind, Protocol):
     baselines: tuple[str, ...]  # learners that stand beside the network
     calibrates: bool  # True: wants a calib part
     dense: bool  # True: an answer for each place of the input, so that no head on one vector a case can give it
-    quick_cases: int  # validation cases that `quick` looks at while training
+    quick_cases: int  # validation cases that `quick` looks at while training; `choose` sees as many, 40 at least
 
     def head(self, field: Field, width: int, settings: Settings) -> torch.nn.Module:
         """A module from features (batch, width) to this target's output; TaskError where only dense networks fit."""
@@ -162,7 +163,10 @@ class Target(Kind, Protocol):
         ...
 
     def choose(self, answers: Sequence[Answer], truths: Sequence[Any], field: Field) -> Settings:
-        """Clean-ups kept because they helped on the valid part (largest component); {} where there is none."""
+        """What is chosen on the valid part: clean-ups that helped (largest component), the threshold of a call.
+
+        answers: as calibrated. They are made when first looked at; {} where there is nothing to choose.
+        """
         ...
 
     def answer(self, output: Any, prepared: Prepared, field: Field, settings: Settings, fitted: Settings) -> Answer:
@@ -183,6 +187,20 @@ class Target(Kind, Protocol):
 
     def write(self, answer: Answer, values: Values, path: Path, *, form: str) -> list[Path]:
         """Write the answer beside nothing half-written; `form` is a file format this kind knows, or "auto"."""
+        ...
+
+
+class Detailed(Target, Protocol):
+    """A target that may also have these; they are looked for by name."""
+
+    grouped: tuple[str, ...]  # scores shown for each subgroup, the main one first; the main one alone without this
+
+    def details(self, judged: Sequence[Judged], field: Field) -> dict[str, Any]:
+        """JSON kept with the scores in metrics.json: counts that a score hides, such as a confusion matrix."""
+        ...
+
+    def figures(self, ids: Sequence[str], judged: Mapping[str, Sequence[Judged]], field: Field) -> list[Figure | Sheet]:
+        """What the report draws of the test cases; judged: title of a learner, the model first -> a record a case."""
         ...
 
 

@@ -7,19 +7,33 @@ fitted there for the scores of a fold leaves that fold's own cases out.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache, partial
 from typing import Any
 
 from galenic.core import registry
-from galenic.core.contract import Settings
+from galenic.core.contract import Answer, Field, Settings
 from galenic.core.fit import Work, fold_parts
 from galenic.core.model import Model
 from galenic.core.progress import Progress
 
-CHOSEN_ON = 40  # cases, at most, that show whether a clean-up helps
+CHOSEN_ON = 40  # cases, at least where there are as many, on which the answers' last choices are made
 
 Given = tuple[int | None, Any, Any]  # fold, what the model gave, what is true
+
+
+class Late(Sequence[Any]):
+    """A list made when it is first looked at: what a target that chooses nothing never asks for."""
+
+    def __init__(self, make: Callable[[], list[Any]]) -> None:
+        self._made = cache(make)
+
+    def __len__(self) -> int:
+        return len(self._made())
+
+    def __getitem__(self, at: Any) -> Any:
+        return self._made()[at]
 
 
 @dataclass(frozen=True)
@@ -34,10 +48,13 @@ class Apart:
 
 @dataclass(frozen=True)
 class Evidence:
-    """By target: outputs that calibrations are fitted on, and answers that clean-ups are chosen on."""
+    """By target: outputs that calibrations are fitted on, and what the last choices are made on.
+
+    The second holds functions in place of what the model gave: from what is fitted to the answer.
+    """
 
     outputs: dict[str, list[Given]]
-    answers: dict[str, list[Given]]
+    answers: dict[str, Sequence[Given]]
 
 
 def out_of_fold(work: Work, model: Model) -> list[Apart]:
@@ -55,11 +72,12 @@ def gather(work: Work, model: Model, held: Sequence[Apart], progress: Progress) 
     """Let cases be answered that the answering model has not learnt from.
 
     held: of `out_of_fold`. Calibration takes the calib part, by the whole model, where the split has one, else the
-    cases of the folds; clean-ups take the cases of the folds, else the valid part.
+    cases of the folds; the last choices take the cases of the folds, else the valid part.
     """
-    names = [one.name for one in work.task.targets]
+    valid = list(held) or [Apart(model, work.split.rows("valid"))]
     wanted = [one.name for one in work.task.targets if registry.target(one).calibrates]
-    evidence = Evidence({name: [] for name in names}, {name: [] for name in names})
+    answers = {one.name: Late(partial(_answerable, work, valid, one)) for one in work.task.targets}
+    evidence = Evidence({one.name: [] for one in work.task.targets}, answers)
     rows = work.split.rows("calib")
     calib = [Apart(model, rows)] if rows or not held else list(held)
     total = sum(len(one.rows) for one in calib) if wanted else 0
@@ -67,30 +85,57 @@ def gather(work: Work, model: Model, held: Sequence[Apart], progress: Progress) 
         progress.stage("calibrating", total, "cases")
         each = [(one, row) for one in calib for row in one.rows]
         for done, (part, row) in enumerate(each, start=1):
-            outputs, truths = part.model.infer(work.ready[row]), work.cases.values(row, names)
+            outputs, truths = part.model.infer(work.ready[row]), work.cases.values(row, wanted)
             for name in wanted:
                 evidence.outputs[name].append((part.fold, outputs[name], truths[name]))
             progress.advance(done)
-    valid = list(held) or [Apart(model, work.split.rows("valid"))]
-    most = math.ceil(CHOSEN_ON / len(valid))
-    for one in valid:
-        for row in one.rows[:most]:
-            answers, truths = one.model.answer(work.ready[row]), work.cases.values(row, names)
-            for name in names:
-                evidence.answers[name].append((one.fold, answers[name], truths[name]))
     return evidence
 
 
+def _answerable(work: Work, valid: Sequence[Apart], target: Field) -> list[Given]:
+    """Cases that the answering model has not learnt from, with how each is answered.
+
+    A target that is calibrated keeps the output, to be answered from anew by every fit. One that is not has but one
+    answer, which is kept in place of the output, as that may be a volume for each class.
+    """
+    kind, done = registry.target(target), list[Given]()
+    most = math.ceil(max(CHOSEN_ON, kind.quick_cases) / len(valid))
+    for one in valid:
+        bare = replace(one.model, fitted={})
+        for row in one.rows[:most]:
+            prepared, truth = work.ready[row], work.cases.values(row, [target.name])[target.name]
+            if kind.calibrates:
+                output = bare.infer(prepared)[target.name]
+                answer = partial(kind.answer, output, prepared, target, work.settings[kind.frame])
+            else:
+                answer = partial(_the_same, bare.answer(prepared)[target.name])
+            done.append((one.fold, answer, truth))
+    return done
+
+
+def _the_same(answer: Answer, fitted: Settings) -> Answer:  # noqa: ARG001 - answers alike whatever is fitted
+    return answer
+
+
 def fit(work: Work, evidence: Evidence, without: int | None = None) -> dict[str, Settings]:
-    """Calibration and the clean-ups that helped, by target; without a fold's own cases, where its scores are wanted."""
+    """Calibration and the last choices, by target; without a fold's own cases, where its scores are wanted."""
     fitted = {}
     for one in work.task.targets:
         kind = registry.target(one)
         outputs, truths = _of_others(evidence.outputs[one.name], without)
         own = kind.calibrate(outputs, truths, one, work.settings[kind.frame]) if outputs else {}
-        answers, truths = _of_others(evidence.answers[one.name], without)
-        fitted[one.name] = own | kind.choose(answers, truths, one)
+        given = evidence.answers[one.name]
+        answers, truths_of = Late(partial(_answered, given, without, own)), Late(partial(_truths, given, without))
+        fitted[one.name] = own | kind.choose(answers, truths_of, one)
     return fitted
+
+
+def _answered(given: Sequence[Given], without: int | None, fitted: Settings) -> list[Answer]:
+    return [answer(fitted) for answer in _of_others(given, without)[0]]
+
+
+def _truths(given: Sequence[Given], without: int | None) -> list[Any]:
+    return _of_others(given, without)[1]
 
 
 def _of_others(given: Sequence[Given], without: int | None) -> tuple[list[Any], list[Any]]:

@@ -82,7 +82,7 @@ def measure(
     overall = {
         name: own
         | {
-            "unit": kind.definitions[name].unit,
+            "unit": kind.definitions[name].unit.replace("{unit}", str(field.options.get("unit", ""))),
             "definition": kind.definitions[name].text,
             "higher_is_better": kind.definitions[name].higher_is_better,
         }
@@ -99,8 +99,12 @@ def plain(value: float) -> float | None:
 def subgroups(
     field: Field, judged: Sequence[Judged], groups: Sequence[str], labels: Mapping[str, Sequence[str]]
 ) -> dict[str, Any]:
-    """The main score in each subgroup of at least five cases; labels: subgroup's name -> label of each case."""
+    """The scores that are shown by group, in each subgroup of at least five cases.
+
+    labels: subgroup's name -> label of each case. The main score stands there even where it is undefined.
+    """
     kind = registry.target(field)
+    shown = getattr(kind, "grouped", (kind.main_score,))
     done: dict[str, Any] = {}
     for name, own in labels.items():
         for label in sorted(set(own)):
@@ -108,10 +112,11 @@ def subgroups(
             if len(at) < 5 or len(at) == len(own):
                 continue
             some = measure(field, [judged[i] for i in at], [groups[i] for i in at], resamples=200)
-            main = some["scores"][kind.main_score]
-            done[f"{name}={label}"] = {
-                "cases": len(at), kind.main_score: {key: main[key] for key in ("value", "low", "high")}
-            }  # fmt: skip
+            done[f"{name}={label}"] = {"cases": len(at)} | {
+                score: {key: some["scores"][score][key] for key in ("value", "low", "high")}
+                for score in shown
+                if score == kind.main_score or some["scores"][score]["value"] is not None
+            }
     return done
 
 

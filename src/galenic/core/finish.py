@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 
 from galenic.core import bundle, crossfit, registry, runtime
+from galenic.core import subgroups as by
 from galenic.core.cases import Cases
 from galenic.core.contract import Answer, Field, Judged, Learner, Outputs, Part, Prepared, Values
 from galenic.core.crossfit import Apart, Evidence
@@ -27,6 +28,7 @@ from galenic.core.model import (
     load_baselines,
     load_networks,
     runtime_folder,
+    share_of,
 )
 from galenic.core.plan import Plan, load_plan
 from galenic.core.probe import pick_device
@@ -34,6 +36,7 @@ from galenic.core.progress import Progress
 from galenic.core.ready import Ready, in_case
 from galenic.core.task import Task
 
+_NOTES = ("note", "call_note")  # what a target says of its calibration and its choices
 PARITY_CASES = 32  # of the valid part, at most, on which the runtimes are compared
 
 
@@ -107,6 +110,7 @@ def finish(work: Work, progress: Progress) -> Model:
     scored = score(model, work.cases, work.ready, work.split.rows("test"), progress, "scoring the test part")
     notes = [*task.notes, *work.split.warnings, *work.job.warnings]
     notes += [text for key, text in plan.reasons.items() if key.startswith(("warning", "clock"))]
+    notes += [f"{name}: {own[key]}" for name, own in model.fitted.items() for key in _NOTES if own.get(key)]
     metrics = to_metrics(
         task, scored, part="test", seconds={"train": seconds, "evaluate": scored.seconds}, warnings=notes
     )
@@ -136,7 +140,7 @@ def _open(work: Work, plan: Plan, networks: Sequence[Any], device: str) -> Model
 
 
 def _fit_baselines(work: Work, plan: Plan, rows: Sequence[int], progress: Progress) -> list[Learner]:
-    """The simple methods, fitted on the rows that a network learns from."""
+    """The simple methods, each for the targets it stands beside, fitted on the rows that a network learns from."""
     part = Part(
         [work.cases.ids[row] for row in rows], Lazy(work.ready, rows),  # type: ignore[arg-type]
         Truths(work.cases, rows, [one.name for one in work.task.targets]),  # type: ignore[arg-type]
@@ -145,8 +149,9 @@ def _fit_baselines(work: Work, plan: Plan, rows: Sequence[int], progress: Progre
     progress.stage("fitting the simple methods", len(names), "learners")
     fitted: list[Learner] = []
     for name in names:
-        learner = registry.learner(name)()
-        learner.fit(part, work.task, plan.frames, plan.seed)
+        learner, share = registry.learner(name)(), share_of(work.task, name)
+        assert share is not None
+        learner.fit(part, share, plan.frames, plan.seed)
         fitted.append(learner)
         progress.advance(len(fitted), name)
     return fitted
@@ -162,12 +167,12 @@ def _cross_validate(work: Work, plan: Plan, held: Sequence[Apart], evidence: Evi
         found.append(score(one.model, work.cases, work.ready, one.rows, progress, title, baselines=baselines))
     rows = [row for one in held for row in one.rows]
     judged: dict[str, dict[str, list[Judged | None]]] = {
-        target: {name: [case for own in found for case in own.judged[target][name]] for name in by}
-        for target, by in found[0].judged.items()
+        target: {name: [case for own in found for case in own.judged[target][name]] for name in learners}
+        for target, learners in found[0].judged.items()
     }
     patients = work.cases.patients()
     return Scored(
-        [work.cases.ids[row] for row in rows], [patients[row] for row in rows], _labels(work.cases, rows, work.task),
+        [work.cases.ids[row] for row in rows], [patients[row] for row in rows], by.labels(work.cases, rows, work.task),
         judged, sum(own.seconds for own in found),
     )  # fmt: skip
 
@@ -182,8 +187,6 @@ def score(
     if baselines is None:
         baselines = load_baselines(model.folder, task, model.plan.frames)
     judged: dict[str, dict[str, list[Judged | None]]] = {one.name: {"model": []} for one in task.targets}
-    for one in task.targets:
-        judged[one.name] |= {learner.name: [] for learner in baselines}
     progress.stage(title, len(rows), "cases")
     for done, row in enumerate(rows, start=1):
         truths = _truths(cases, row, task)
@@ -193,12 +196,13 @@ def score(
         for one in task.targets:
             truth = truths[one.name]
             for name, own in given.items():
-                found = None if truth is None else registry.target(one).judge(own[one.name], truth, one)
-                judged[one.name][name].append(found)
+                if one.name in own:
+                    found = None if truth is None else registry.target(one).judge(own[one.name], truth, one)
+                    judged[one.name].setdefault(name, []).append(found)
         progress.advance(done)
     patients = cases.patients()
     return Scored(
-        [cases.ids[row] for row in rows], [patients[row] for row in rows], _labels(cases, rows, task), judged,
+        [cases.ids[row] for row in rows], [patients[row] for row in rows], by.labels(cases, rows, task), judged,
         time.monotonic() - began,
     )  # fmt: skip
 
@@ -215,20 +219,6 @@ def _by_baseline(model: Model, learner: Learner, prepared: Prepared) -> dict[str
     return answers(model.task, model.plan.frames, {}, prepared, outputs)
 
 
-def _labels(cases: Cases, rows: Sequence[int], task: Task) -> dict[str, list[str]]:
-    """Labels that scores are broken down by: the site, and each category input of few values."""
-    found = {}
-    site = cases.role("site")
-    if site is not None:
-        found["site"] = [str(site.iloc[row]) for row in rows]
-    for one in task.inputs:
-        if one.kind == "category":
-            own = [str(cases.opened[one.name].read(row)) for row in rows]
-            if 1 < len(set(own)) <= 10:
-                found[one.name] = own
-    return found
-
-
 def to_metrics(
     task: Task, scored: Scored, *, part: str, seconds: Mapping[str, float], warnings: Sequence[str]
 ) -> dict[str, Any]:
@@ -242,6 +232,7 @@ def to_metrics(
         labels = {name: [given[at] for at in there] for name, given in scored.labels.items()}
         found = measure(one, own["model"], groups)
         found["subgroups"] = subgroups(one, own["model"], groups, labels)
+        found["worst_subgroup"] = by.worst(one, found["subgroups"])
         found["baselines"] = []
         for name, judged in own.items():
             if name != "model":
@@ -252,6 +243,8 @@ def to_metrics(
                 beside = {"name": registry.learner(name).title, "scores": scores}
                 found["baselines"].append(beside | {"gap": _gap(one, own["model"], judged, groups)})
         found["main"] = kind.main_score
+        if hasattr(kind, "details"):
+            found["details"] = kind.details(own["model"], one)
         targets[one.name] = found
     first = task.targets[0]
     return {
@@ -280,7 +273,9 @@ def keep_rows(path: Path, scored: Scored) -> None:
     """One line a case: what each learner scored, for pairing and for the report; private, as it names cases."""
     lines = []
     for at, own in enumerate(scored.ids):
-        record = {name: {learner: judged[at] for learner, judged in by.items()} for name, by in scored.judged.items()}
+        record = {
+            name: {learner: judged[at] for learner, judged in each.items()} for name, each in scored.judged.items()
+        }
         lines.append(json.dumps({"id": own, "patient": scored.groups[at], "judged": record}))
     write_text(path, "\n".join(lines) + "\n")
 

@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 import torch
 
-from galenic.core import bundle, ranks, registry, start
+from galenic.core import bundle, ranks, registry, start, subgroups
 from galenic.core.cases import Cases, open_cases
 from galenic.core.contract import NetworkPlug, Runner, Settings
 from galenic.core.decide import make_plan, quick_cases
@@ -105,6 +105,7 @@ def open_job(job: Job, progress: Progress, began: float | None = None, *, cache:
     began = time.monotonic() if began is None else began
     task = registry.checked(job.task)
     cases = open_cases(job.table, job.root, task)
+    subgroups.check(cases.table, task)
     obeyed = _obeyed_plan(job)
     known = obeyed or _plan_of(job.start_from)
     job = _settled(job, obeyed)

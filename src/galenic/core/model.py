@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from galenic.core import bundle, registry, runtime
-from galenic.core.contract import Answer, Learner, Means, Mirrors, Outputs, Prepared, Runner, Settings, Values
+from galenic.core.contract import Answer, Field, Learner, Means, Mirrors, Outputs, Prepared, Runner, Settings, Values
 from galenic.core.errors import ModelFolderError, Refused, TaskError
 from galenic.core.fit import weights_name
 from galenic.core.frames import Frames
@@ -74,9 +74,9 @@ class Model:
 def answers(
     task: Task, frames: Mapping[str, Settings], fitted: Mapping[str, Settings], prepared: Prepared, outputs: Outputs
 ) -> dict[str, Answer]:
-    """Every target's answer from raw outputs."""
+    """The answer of every target that there is a raw output of; a simple method may have some of them only."""
     done = {}
-    for one in task.targets:
+    for one in (one for one in task.targets if one.name in outputs):
         kind = registry.target(one)
         done[one.name] = kind.answer(outputs[one.name], prepared, one, frames[kind.frame], fitted.get(one.name, {}))
     return done
@@ -154,15 +154,33 @@ def load_baselines(folder: Path, task: Task, frames: Mapping[str, Settings]) -> 
     """The simple learners kept in the folder, so that they can be scored on new cases."""
     found = []
     for path in sorted((folder / "learners").glob("*")):
-        learner = registry.learner(path.name)()
-        learner.load(path, task, frames)
+        learner, share = registry.learner(path.name)(), share_of(task, path.name)
+        if share is None:
+            raise ModelFolderError(f"{path} is of a learner that answers no target of {task.name}")
+        learner.load(path, share, frames)
         found.append(learner)
     return found
 
 
 def baseline_names(task: Task) -> Sequence[str]:
-    """The baselines that the targets' and the inputs' kinds and the task name, and that fit the task."""
-    kinds = [registry.kind(one.kind) for one in [*task.targets, *task.inputs]]
-    named = [name for kind in kinds for name in getattr(kind, "baselines", ())] + task.baselines
-    unique = list(dict.fromkeys(named))
-    return [name for name in unique if not registry.learner(name)().fits(task)]
+    """The baselines that the targets' and inputs' kinds or the task name, and that fit some of the targets."""
+    named = [name for one in [*task.targets, *task.inputs] for name in _named_by(one)] + task.baselines
+    return [name for name in dict.fromkeys(named) if share_of(task, name) is not None]
+
+
+def share_of(task: Task, name: str) -> Task | None:
+    """The task with those targets alone that the learner `name` stands beside; None where there are none."""
+    fits = registry.learner(name)().fits
+    anywhere = name in task.baselines or any(name in _named_by(one) for one in task.inputs)
+    own = [
+        one
+        for one in task.targets
+        if (anywhere or name in _named_by(one)) and not fits(task.model_copy(update={"targets": [one]}))
+    ]
+    share = task.model_copy(update={"targets": own})
+    return share if own and not fits(share) else None
+
+
+def _named_by(one: Field) -> Sequence[str]:
+    """Learners that the field's kind names."""
+    return getattr(registry.kind(one.kind), "baselines", ())

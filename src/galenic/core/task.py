@@ -27,7 +27,8 @@ class Task(BaseModel):
     """Input and target fields, and how the cases are divided. Unknown keys are refused.
 
     data: a catalogued set; table: which of its further tables, or, without data, a table of cases of the user's own.
-    baselines: learners that stand beside the model, besides those that the targets' kinds name.
+    baselines: learners that stand beside the model, besides those that the targets' kinds name. subgroups: columns by
+    which scores are broken down, besides site, sex, age and the category inputs.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -42,6 +43,7 @@ class Task(BaseModel):
     notes: list[str] = []
     roles: dict[str, str] = {}
     baselines: list[str] = []
+    subgroups: list[str] = []
     inputs: list[Field]
     targets: list[Field]
 

@@ -19,11 +19,11 @@ def card(content: Content) -> str:
     Sections after the model cards of Mitchell et al., FAccT 2019.
     """
     blocks = [
-        f"# {_plain(content.title)}",
+        f"# {plain(content.title)}",
         *([f"**{SMOKE}**"] if content.smoke else []),
         f"**{NOT_A_DEVICE}**",
         "## Intended use",
-        f"{_plain(content.purpose)} For research: to compare methods, and to prepare studies on your own cases.",
+        f"{plain(content.purpose)} For research: to compare methods, and to prepare studies on your own cases.",
         "Not for diagnosis, for treatment, or for cases unlike those below.",
         *_limits(content),
         *_data(content),
@@ -31,15 +31,12 @@ def card(content: Content) -> str:
         *_training(content),
         "## How to use",
         "In the model folder:",
-        *(
-            f"{_plain(purpose[:1].upper() + purpose[1:])}:\n\n{_code(command)}"
-            for purpose, command in commands(content)
-        ),
+        *(f"{plain(purpose[:1].upper() + purpose[1:])}:\n\n{_code(command)}" for purpose, command in commands(content)),
     ]
     return "\n\n".join(blocks) + "\n"
 
 
-def _plain(text: Any) -> str:
+def plain(text: Any) -> str:
     """One line on which nothing is markup: no HTML, link, table border or emphasis."""
     line = " ".join(str(text).split())
     line = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
@@ -50,16 +47,16 @@ def _code(command: str) -> str:
     return "\n".join(f"    {line}" for line in command.splitlines() or [""])
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _limits(content: Content) -> list[str]:
-    items = [f"- **Warning: {_plain(text)}**" for text in content.warnings]
-    items += [f"- **Warning: a simple method is at least as good on {_plain(own.target)}.**"
+    items = [f"- **Warning: {plain(text)}**" for text in content.warnings]
+    items += [f"- **Warning: a simple method is at least as good on {plain(own.target)}.**"
               for own in readings(content) if own.beaten]  # fmt: skip
-    items += [f"- {_plain(text)}" for text in content.notes]
+    items += [f"- {plain(text)}" for text in content.notes]
     items.append("- Nothing is known about cases from other hospitals, scanners or laboratories than those named here.")
     return ["## Limits and warnings", "\n".join(items)]
 
@@ -70,8 +67,8 @@ def _data(content: Content) -> list[str]:
     licence = data.pop("licence", None) or _UNKNOWN
     items += data.items()
     items.append(("split", in_words(content.plan.get("split") or content.task.get("split") or _UNKNOWN)))
-    lines = [f"- {_plain(name)}: {_plain(in_words(value, 1000))}" for name, value in items]
-    return ["## Data and split", "\n".join([*lines, f"- licence: {_plain(in_words(licence))}"])]
+    lines = [f"- {plain(name)}: {plain(in_words(value, 1000))}" for name, value in items]
+    return ["## Data and split", "\n".join([*lines, f"- licence: {plain(in_words(licence))}"])]
 
 
 def _scores(content: Content) -> list[str]:
@@ -79,36 +76,36 @@ def _scores(content: Content) -> list[str]:
     found = readings(content)
     if not found:
         return ["## Scores", "No scores were measured."]
-    where = f"On {metrics.get('cases', '?')} cases of the part “{_plain(metrics.get('part', 'test'))}”"
+    where = f"On {metrics.get('cases', '?')} cases of the part “{plain(metrics.get('part', 'test'))}”"
     if metrics.get("interval"):
-        where += f"; intervals: {_plain(metrics['interval'])}"
+        where += f"; intervals: {plain(metrics['interval'])}"
     blocks = ["## Scores", f"{where}. Value (interval).", *(block for own in found for block in _target(own))]
     held = validated(content)
     if held:
-        blocks += ["### Cross-validated", f"{_plain(validation_in_words(content))}."]
-        blocks += [block for own in held for block in (f"{_plain(own.target)}:", _methods(own))]
+        blocks += ["### Cross-validated", f"{plain(validation_in_words(content))}."]
+        blocks += [block for own in held for block in (f"{plain(own.target)}:", _methods(own))]
     return blocks
 
 
 def _methods(reading: Reading) -> str:
-    return _table(
-        ["score", *(_plain(row.name) for row in reading.methods)],
-        [[_plain(reading.label(own.name)), *(_cell(row, own.name) for row in reading.methods)]
+    return table(
+        ["score", *(plain(row.name) for row in reading.methods)],
+        [[plain(reading.label(own.name)), *(_cell(row, own.name) for row in reading.methods)]
          for own in reading.scores],
     )  # fmt: skip
 
 
 def _target(reading: Reading) -> list[str]:
-    blocks = [f"### {_plain(reading.target)}", _plain(reading.verdict), _methods(reading)]
+    blocks = [f"### {plain(reading.target)}", plain(reading.verdict), _methods(reading)]
     for title, rows in (("class", reading.classes), ("subgroup", reading.subgroups)):
         if rows:
             own = reading.columns(rows)
-            lines = [[_plain(row.name), _cases(row), *(_cell(row, name) for name in own)] for row in rows]
-            blocks.append(_table([title, "cases", *(_plain(reading.label(name)) for name in own)], lines))
+            lines = [[plain(row.name), _cases(row), *(_cell(row, name) for name in own)] for row in rows]
+            blocks.append(table([title, "cases", *(plain(reading.label(name)) for name in own)], lines))
             worst = reading.worst(rows)
             if worst:
-                blocks.append(f"The worst {title}: {_plain(worst.name)}, {_cell(worst, reading.main)}.")
-    defined = [f"- {_plain(reading.label(own.name))}: {_plain(own.text)}" for own in reading.scores if own.text]
+                blocks.append(f"The worst {title}: {plain(worst.name)}, {_cell(worst, reading.main)}.")
+    defined = [f"- {plain(reading.label(own.name))}: {plain(own.text)}" for own in reading.scores if own.text]
     return [*blocks, *(["\n".join(defined)] if defined else [])]
 
 
@@ -128,5 +125,5 @@ def _training(content: Content) -> list[str]:
         *((f"seconds: {name}", value) for name, value in seconds.items()),
         *((key, made.get(key)) for key in ("device", "seed", "threads", "versions")),
     ]  # fmt: skip
-    lines = [f"- {_plain(name)}: {_plain(in_words(value, 600))}" for name, value in items if value is not None]
+    lines = [f"- {plain(name)}: {plain(in_words(value, 600))}" for name, value in items if value is not None]
     return ["## Training", "\n".join(lines) or _UNKNOWN]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from galenic.core.errors import ValueProblem
+from galenic.core.figures import Figure, Sheet
 
 NOT_A_DEVICE = "Not a medical device: research use only. It must not guide the care of a patient."
 SMOKE = "Smoke demo: it shows that the tool runs from end to end on this machine. It makes no clinical claim."
@@ -33,7 +34,8 @@ class Content:
     task: task.toml, parsed. plan: plan.json; its "reasons" map a decision to its reason, flat or one level deep.
     metrics: metrics.json. history: the lines of history.jsonl, {"seconds", "step", "losses": {name: value},
     "score": value or None}. provenance: provenance.json. run: private/run.json, {} where that was left out.
-    pictures: best, median and worst cases with their true and predicted outlines.
+    pictures: best, median and worst cases with their true and predicted outlines. figures: target -> what its kind has
+    to be drawn and listed of the scored cases; cases are named there.
     data: what the cases were. Understood keys are "cases" (part -> count), "patients" (text, or whether they are
     known), "fields", "classes" (field -> class -> count), "licence", "licence_note", "citation", "origin"; any other
     is shown under its own name.
@@ -50,6 +52,7 @@ class Content:
     data: dict[str, Any] = field(default_factory=dict)
     red: list[str] = field(default_factory=list)
     smoke: bool = False
+    figures: dict[str, list[Figure | Sheet]] = field(default_factory=dict)
 
     @property
     def name(self) -> str:

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from galenic.core.errors import MissingExtra, ValueProblem
+from galenic.core.figures import Figure, Sheet
 from galenic.core.files import write_text
 from galenic.report.content import NOT_A_DEVICE, SMOKE, Content, Picture, decisions, facts, in_words
-from galenic.report.curves import Curve, curves
+from galenic.report.curves import curves
+from galenic.report.figures import Drawn, draw
 from galenic.report.forest import forest
 from galenic.report.reading import Reading, Row, number, readings, validated, validation_in_words
 from galenic.report.repeat import commands
@@ -22,12 +24,16 @@ __all__ = ["Content", "Picture", "write_report"]
 
 @dataclass(frozen=True)
 class _Table:
-    """Rows under columns; marked: the name of the row that is printed as the worst."""
+    """Rows under columns; worst: the row that is named as such."""
 
     title: str
     columns: list[str]
     rows: list[Row]
-    marked: str | None = None
+    worst: Row | None = None
+
+    @property
+    def marked(self) -> str | None:
+        return self.worst.name if self.worst else None
 
     @property
     def counted(self) -> bool:
@@ -39,6 +45,8 @@ class _Target:
     reading: Reading
     against: str  # SVG: the model beside the simple methods
     tables: list[tuple[_Table, str]]  # with its SVG
+    figures: list[Drawn]
+    sheets: list[Sheet]
 
 
 @dataclass(frozen=True)
@@ -50,7 +58,7 @@ class _Part:
     targets: list[_Target]
     validated: list[Reading]
     validation: str
-    curves: list[Curve]
+    curves: list[Drawn]
     pictures: list[tuple[Picture, str]]  # with its data URI
     counts: list[tuple[str, dict[str, Any]]]
     data: list[tuple[str, str]]
@@ -88,12 +96,12 @@ def write_report(path: Path, content: Content | Sequence[Content]) -> None:
 
 
 def _part(content: Content, anchor: str) -> _Part:
-    main = next((own.main for own in readings(content)), "score")
+    main = next((_curve_of(own) for own in readings(content)), "score")
     counts, known = _data(content.data)
     return _Part(
         anchor=anchor,
         content=content,
-        targets=[_target(own) for own in readings(content)],
+        targets=[_target(own, content, f"{anchor}-{at}-") for at, own in enumerate(readings(content), 1)],
         validated=validated(content),
         validation=validation_in_words(content),
         curves=curves(content.history, main, prefix=f"{anchor}-"),
@@ -106,17 +114,23 @@ def _part(content: Content, anchor: str) -> _Part:
     )
 
 
-def _target(reading: Reading) -> _Target:
+def _curve_of(reading: Reading) -> str:
+    """What the validation score is called: training turns a score about that is better the lower it is."""
+    return reading.main if reading.definition.higher_is_better else f"minus_{reading.main}"
+
+
+def _target(reading: Reading, content: Content, prefix: str) -> _Target:
     label, ours = reading.main.replace("_", " "), reading.methods[0].estimates.get(reading.main)
     mark = ours.value if ours else None
     tables = []
     for title, rows in (("class", reading.classes), ("subgroup", reading.subgroups)):
         if rows:
-            worst = reading.worst(rows)
-            table = _Table(title, reading.columns(rows), rows, worst.name if worst else None)
+            table = _Table(title, reading.columns(rows), rows, reading.worst(rows))
             tables.append((table, forest(rows, reading.main, title=f"{label} per {title}", mark=mark)))
     against = forest(reading.methods, reading.main, title=f"{label} beside the simple methods", mark=mark)
-    return _Target(reading, against, tables)
+    more = content.figures.get(reading.target, [])
+    figures = [draw(own, prefix=f"{prefix}{at}-") for at, own in enumerate(more, 1) if isinstance(own, Figure)]
+    return _Target(reading, against, tables, figures, [own for own in more if isinstance(own, Sheet)])
 
 
 def _uri(svg: str) -> str:

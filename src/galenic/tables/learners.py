@@ -1,4 +1,4 @@
-"""The simple methods for categories: how frequent each class is, a linear model, boosted trees.
+"""The simple methods for categories and numbers: what is usual, a linear model, boosted trees.
 
 They work on whatever inputs have plain `features`. Their state is JSON, and scikit-learn's estimators by skops,
 loaded only if every type in the file is on the closed list in `keep`.
@@ -14,9 +14,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.impute import SimpleImputer
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
@@ -27,20 +27,23 @@ from galenic.core.errors import ModelFolderError, ValueProblem
 from galenic.core.files import write_json
 from galenic.core.task import Task
 from galenic.tables import keep
+from galenic.tables.read import measured
 
 _LEAST = 1e-7
+_PENALTIES = np.logspace(-2, 4, 13)
 _STATE = "state.json"
 
 
 class _Simple(ABC):
-    """What the three have in common: one model a target, on the features of all inputs side by side."""
+    """What they have in common: one model a target, on the features of all inputs side by side."""
 
     name: ClassVar[str]
     title: ClassVar[str]
+    answers: ClassVar[tuple[str, ...]]  # the kinds of target
 
     def fits(self, task: Task) -> str:
-        """ "" if every input has plain features and every target is a category, else why not."""
-        return _targets_unfit(task) or _inputs_unfit(task)
+        """ "" if every input has plain features and every target is of a kind that it answers, else why not."""
+        return _targets_unfit(task, self.answers) or _inputs_unfit(task)
 
     def load(self, folder: Path, task: Task, frames: Mapping[str, Settings]) -> None:
         """Take up the state that `save` left; ModelFolderError where it is damaged, unsafe or of another task."""
@@ -72,13 +75,14 @@ class Prior(_Simple):
 
     name = "prior"
     title = "class frequencies"
+    answers = ("category",)
 
     def __init__(self) -> None:
         self.frequencies: dict[str, NDArray[np.float64]] = {}
 
     def fits(self, task: Task) -> str:
         """ "" if every target is a category; the inputs are not looked at."""
-        return _targets_unfit(task)
+        return _targets_unfit(task, self.answers)
 
     def fit(self, part: Part, task: Task, frames: Mapping[str, Settings], seed: int) -> None:  # noqa: ARG002
         """Count the truths. ValueProblem where a target has none."""
@@ -107,23 +111,60 @@ class Prior(_Simple):
             self.frequencies[field.name] = frequency
 
 
+class Mean(_Simple):
+    """The mean of the training part for everyone: what a model of a number must beat."""
+
+    name = "mean"
+    title = "mean of the training cases"
+    answers = ("number",)
+
+    def __init__(self) -> None:
+        self.means: dict[str, float] = {}
+
+    def fits(self, task: Task) -> str:
+        """ "" if every target is a number; the inputs are not looked at."""
+        return _targets_unfit(task, self.answers)
+
+    def fit(self, part: Part, task: Task, frames: Mapping[str, Settings], seed: int) -> None:  # noqa: ARG002
+        """The mean z-score, which is 0 but where a plan of other cases is obeyed. ValueProblem without a truth."""
+        for field in task.targets:
+            z = _z_scores(part, field, frames)
+            if np.isnan(z).all():
+                raise ValueProblem(f"the target {field.name!r} has no truth in the training part")
+            self.means[field.name] = float(np.nanmean(z))
+
+    def infer(self, prepared: Prepared) -> Outputs:  # noqa: ARG002 - the same for every case
+        """A z-score (1,) of each target."""
+        return {name: np.array([mean]) for name, mean in self.means.items()}
+
+    def save(self, folder: Path) -> None:
+        """Write state.json."""
+        targets = {name: {"mean": mean} for name, mean in self.means.items()}
+        write_json(folder / _STATE, {"learner": self.name, "targets": targets})
+
+    def _take(self, state: Any, folder: Path, task: Task, frames: Mapping[str, Settings]) -> None:  # noqa: ARG002
+        self.means = {field.name: float(state["targets"][field.name]["mean"]) for field in task.targets}
+        if not np.isfinite(list(self.means.values())).all():
+            raise ModelFolderError(f"{folder} holds a mean that is no number", todo="train it again")
+
+
 class _Estimator(_Simple):
-    """A scikit-learn classifier a target."""
+    """A scikit-learn classifier or regressor a target."""
 
     def __init__(self) -> None:
         self.models: dict[str, Any] = {}
         self.sizes: dict[str, int] = {}  # features of each input; 0 where no training case had the input
         self.used: NDArray[np.bool_] = np.zeros(0, dtype=bool)  # features with a value in training
-        self.labels: dict[str, int] = {}
+        self.labels: dict[str, int] = {}  # of the targets that are categories
         self._task: Task
         self._frames: Mapping[str, Settings]
 
     @abstractmethod
-    def _new(self, cases: int, seed: int) -> Any:
-        """An estimator to fit on `cases` cases."""
+    def _new(self, kind: str, cases: int, seed: int) -> Any:
+        """An estimator of a target of that kind, to fit on `cases` cases."""
 
     def fit(self, part: Part, task: Task, frames: Mapping[str, Settings], seed: int) -> None:
-        """Fit on the cases with a truth. ValueProblem for fewer than two classes, or inputs without any value."""
+        """Fit on the cases with a truth. ValueProblem for fewer than two classes or truths, or inputs all empty."""
         self._task, self._frames = task, frames
         found = [self._features(prepared) for prepared in part.prepared]
         self.sizes = {
@@ -135,26 +176,39 @@ class _Estimator(_Simple):
         if not self.used.any():
             raise ValueProblem("no input has a value in the training part")
         for field in task.targets:
-            labels = _labels(field, frames)
-            truth = _truth(part, field, labels)
-            known = truth >= 0
+            truth, known, what = self._goal(part, field, frames)
             if len(np.unique(truth[known])) < 2:
                 raise ValueProblem(
-                    f"the target {field.name!r} has fewer than two classes in the training part",
-                    allowed="two classes or more with cases",
+                    f"the target {field.name!r} has fewer than two {what} in the training part",
+                    allowed=f"two {what} or more with cases",
                 )
-            self.models[field.name] = self._new(int(known.sum()), seed).fit(x[known][:, self.used], truth[known])
-            self.labels[field.name] = len(labels)
+            estimator = self._new(field.kind, int(known.sum()), seed)
+            self.models[field.name] = estimator.fit(x[known][:, self.used], truth[known])
+
+    def _goal(
+        self, part: Part, field: Field, frames: Mapping[str, Settings]
+    ) -> tuple[NDArray[Any], NDArray[np.bool_], str]:
+        """What is to be learnt of each case, whether it is known, and what it is a choice of."""
+        if field.kind == "number":
+            z = _z_scores(part, field, frames)
+            return z, ~np.isnan(z), "values"
+        labels = _labels(field, frames)
+        self.labels[field.name] = len(labels)
+        truth = _truth(part, field, labels)
+        return truth, truth >= 0, "classes"
 
     def infer(self, prepared: Prepared) -> Outputs:
-        """Log-probabilities (labels,) of each target; a class without a training case has 1e-7."""
+        """Log-probabilities (labels,), a class without a training case has 1e-7, or a z-score (1,), of each target."""
         x = self._joined(self._features(prepared))[None, self.used]
         outputs = {}
         for name, model in self.models.items():
-            p = np.zeros(self.labels[name])
             with threadpool_limits(1):  # one case is too little work to wake other threads for
+                if name not in self.labels:
+                    outputs[name] = np.asarray(model.predict(x), dtype=np.float64)
+                    continue
+                p = np.zeros(self.labels[name])
                 p[model.classes_] = model.predict_proba(x)[0]
-            outputs[name] = _log(p)
+                outputs[name] = _log(p)
         return outputs
 
     def save(self, folder: Path) -> None:
@@ -171,11 +225,14 @@ class _Estimator(_Simple):
         self.used = np.asarray(state["used"], dtype=bool)
         for place, field in enumerate(task.targets):
             model = keep.load(folder / f"model_{place}.skops")
-            labels = len(_labels(field, frames))
             sound = self.used.shape == (sum(self.sizes.values()),) and model.n_features_in_ == self.used.sum()
-            if not sound or model.classes_.min() < 0 or model.classes_.max() >= labels:
+            sound &= hasattr(model, "classes_") == (field.kind == "category")
+            if sound and field.kind == "category":
+                self.labels[field.name] = len(_labels(field, frames))
+                sound = model.classes_.min() >= 0 and model.classes_.max() < self.labels[field.name]
+            if not sound:
                 raise ModelFolderError(f"the {self.name} model of {field.name} in {folder} does not fit the plan")
-            self.models[field.name], self.labels[field.name] = model, labels
+            self.models[field.name] = model
 
     def _features(self, prepared: Prepared) -> dict[str, NDArray[np.float64]]:
         """Plain numbers of each input that the case has."""
@@ -200,8 +257,9 @@ class Logistic(_Estimator):
 
     name = "logistic"
     title = "logistic regression"
+    answers = ("category",)
 
-    def _new(self, cases: int, seed: int) -> Any:  # noqa: ARG002 - the fit has one solution
+    def _new(self, kind: str, cases: int, seed: int) -> Any:  # noqa: ARG002 - the fit has one solution
         return make_pipeline(
             SimpleImputer(strategy="median", add_indicator=True), StandardScaler(), LogisticRegression(max_iter=5000)
         )
@@ -218,11 +276,27 @@ class Columns(Logistic):
         plain = [field for field in task.inputs if _is_plain(field)]
         if not plain or len(plain) == len(task.inputs):
             return "it needs plain columns and an input of another kind beside them"
-        return _targets_unfit(task)
+        return _targets_unfit(task, self.answers)
 
     def _features(self, prepared: Prepared) -> dict[str, NDArray[np.float64]]:
         plain = {field.name for field in self._task.inputs if _is_plain(field)}
         return {name: found for name, found in super()._features(prepared).items() if name in plain}
+
+
+class Ridge(_Estimator):
+    """Linear regression on scaled features, its L2 penalty chosen by leaving one case out (Golub, Heath, Wahba 1979).
+
+    Gaps take the median, flags tell where they were.
+    """
+
+    name = "ridge"
+    title = "ridge regression"
+    answers = ("number",)
+
+    def _new(self, kind: str, cases: int, seed: int) -> Any:  # noqa: ARG002 - the fit has one solution
+        return make_pipeline(
+            SimpleImputer(strategy="median", add_indicator=True), StandardScaler(), RidgeCV(alphas=_PENALTIES)
+        )
 
 
 class Boosting(_Estimator):
@@ -230,16 +304,16 @@ class Boosting(_Estimator):
 
     name = "boosting"
     title = "gradient-boosted trees"
+    answers = ("category", "number")
 
-    def _new(self, cases: int, seed: int) -> Any:
-        return HistGradientBoostingClassifier(
-            min_samples_leaf=min(max(cases // 20, 1), 20), early_stopping=cases > 10_000, random_state=seed
-        )
+    def _new(self, kind: str, cases: int, seed: int) -> Any:
+        trees = HistGradientBoostingRegressor if kind == "number" else HistGradientBoostingClassifier
+        return trees(min_samples_leaf=min(max(cases // 20, 1), 20), early_stopping=cases > 10_000, random_state=seed)
 
 
-def _targets_unfit(task: Task) -> str:
-    other = [field.name for field in task.targets if field.kind != "category"]
-    return f"it answers categories, which {', '.join(other)} is not" if other else ""
+def _targets_unfit(task: Task, kinds: Sequence[str]) -> str:
+    other = [field.name for field in task.targets if field.kind not in kinds]
+    return f"it answers the kind {' or '.join(kinds)}, which {', '.join(other)} is not" if other else ""
 
 
 def _inputs_unfit(task: Task) -> str:
@@ -260,6 +334,14 @@ def _truth(part: Part, field: Field, labels: Sequence[str]) -> NDArray[np.int64]
     """Class index of each case, -1 where unknown."""
     place: dict[Any, int] = {label: number for number, label in enumerate(labels)}
     return np.array([place.get(truth.get(field.name), -1) for truth in part.truths], dtype=np.int64)
+
+
+def _z_scores(part: Part, field: Field, frames: Mapping[str, Settings]) -> NDArray[np.float64]:
+    """The truth of each case (n,) as a network is taught it, NaN where unknown."""
+    known = frames[registry.kind(field.kind).frame]["numbers"][field.name]
+    found = [measured(truth.get(field.name)) for truth in part.truths]
+    truths = np.array([np.nan if one is None else one for one in found], dtype=np.float64)
+    return np.asarray((truths - known["mean"][0]) / known["sd"][0])
 
 
 def _log(p: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -26,10 +26,10 @@ class Row:
     Settings: {"cases": n,
     "numbers": {FIELD: {"columns", "median", "mean", "sd", "low", "high", "counts"}}, one entry a column,
     "categories": {FIELD: {"labels", "counts", "missing"}}}.
-    Prepared: a number field float32 [2n]: n z-scores (missing: the median's), then n flags, 1 where present; a
-    category input float32 [labels + 1]: one-hot, the last for unknown or missing; a category target int64 [], its
-    index, -1 where unknown. A constant column has sd 0 and z-score 0. A missing input still has its array, which says
-    so, so that every case has the same shape.
+    Prepared: a number field float32 [2n]: n z-scores (missing: the median's), then n flags, 1 where present; a target's
+    too, with n = 1; a category input float32 [labels + 1]: one-hot, the last for unknown or missing; a category target
+    int64 [], its index, -1 where unknown. A constant column has sd 0 and z-score 0. A missing input still has its
+    array, which says so, so that every case has the same shape.
     facts["row"]: {"seen": inputs present, "of": inputs, "far": [what lies absurdly far outside the training part]}.
     """
 
@@ -71,7 +71,7 @@ class Row:
         fields: Sequence[Field],
         budget: Budget,  # noqa: ARG002 - time changes nothing here
     ) -> tuple[Settings, dict[str, str]]:
-        """Centre and scale a column, labels a category. ValueProblem for a target of fewer than two classes."""
+        """Centre and scale a column, labels a category. ValueProblem for a target of one class or one value only."""
         settings: Settings = {"cases": summary["cases"], "numbers": {}, "categories": {}}
         reasons: dict[str, str] = {}
         for field in fields:
@@ -92,6 +92,8 @@ class Row:
                 known = settings["numbers"][field.name]
                 given = np.full(len(known["columns"]), np.nan) if value is None else value.in_order(known["columns"])
                 arrays[field.name] = _z_scores(given, known)
+                if field.target:
+                    continue
                 far += _far(given, known)
                 seen, total = seen + int(np.isfinite(given).sum()), total + len(given)
             elif field.kind == "category":
@@ -160,14 +162,22 @@ def _settle_numbers(field: Field, summary: Summary, reasons: dict[str, str]) -> 
     names = list(columns)
     sketches = list(columns.values())
     spread = [sketch.sd(one) for one in sketches]
+    if field.target and spread[0] == 0:
+        raise ValueProblem(
+            f"the target {field.name!r} has one value only in the training part, or none",
+            allowed="a number that differs between cases",
+            todo="name another target, or look at the split",
+        )
     constant = [name for name, one, sd in zip(names, sketches, spread, strict=True) if sd == 0 and one["count"]]
     empty = [name for name, one in columns.items() if not one["count"]]
     shares = {name: 1 - one["count"] / summary["cases"] for name, one in columns.items()}
     holes = [f"{name} {share:.2g}" for name, share in shares.items() if share > 0]
-    reasons[f"numbers.{field.name}"] = (
-        "z-scored by mean and standard deviation of the training part; missing values take the median (from a "
-        "histogram, within 0.5 %) and a flag tells them"
+    missing = (
+        "a case without a value teaches nothing"
+        if field.target
+        else "missing values take the median (from a histogram, within 0.5 %) and a flag tells them"
     )
+    reasons[f"numbers.{field.name}"] = f"z-scored by mean and standard deviation of the training part; {missing}"
     if constant:
         reasons[f"numbers.{field.name}.constant"] = f"one value only in training, taken as 0: {', '.join(constant)}"
     if empty:
@@ -196,6 +206,11 @@ def _settle_labels(field: Field, summary: Summary, reasons: dict[str, str]) -> d
                 f"the target {field.name!r} has one class only in the training part: {', '.join(counts) or 'none'}",
                 allowed="two classes or more with cases",
                 todo="add cases of another class, or look at the split",
+            )
+        if len(labels) != 2 and {"sensitivity", "costs"} & field.options.keys():
+            raise ValueProblem(
+                f"a threshold for {field.name!r}, which has {len(labels)} labels",
+                allowed="sensitivity and costs for two labels",
             )
         if positive is not None and positive not in labels:
             raise ValueProblem(

@@ -31,6 +31,11 @@ class Numbers:
         return np.array([known.get(column, np.nan) for column in columns], dtype=np.float64)
 
 
+def measured(value: Numbers | None) -> float | None:
+    """The number of a case of one column; None where it is missing."""
+    return None if value is None or math.isnan(value.values[0]) else float(value.values[0])
+
+
 @dataclass(frozen=True, eq=False)
 class NumberSource:
     """Opened number columns: the resolved names, and values [row, column] in float64."""

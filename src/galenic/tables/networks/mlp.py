@@ -56,13 +56,13 @@ class Perceptron(Network):
         return Features(self.norm(self.blocks(self.first(row))))
 
     def forward(self, *arrays: Tensor) -> tuple[Tensor, ...]:
-        """Arrays of the inputs, in their order, to logits (batch, labels) of each target."""
+        """Arrays of the inputs, in their order, to an output of each target, such as logits (batch, labels)."""
         vector = self.encode(dict(zip(self.inputs, arrays, strict=True))).vector
         return tuple(head(vector) for head in self.heads)
 
 
 class Mlp:
-    """The network `mlp`: rows of numbers and categories to categories."""
+    """The network `mlp`: rows of numbers and categories to whatever is answered from one vector a case."""
 
     name = "mlp"
     title = "residual multilayer perceptron"
@@ -83,7 +83,7 @@ class Mlp:
     ) -> tuple[Settings, dict[str, str]]:
         """Sizes by the number of training cases with a truth; the same settings whatever the budget."""
         row = frames["row"]
-        cases = max(sum(row["categories"][field.name]["counts"]) for field in task.targets)
+        cases = max(_known(row, field.name) for field in task.targets)
         inputs = [field.name for field in task.inputs]
         settings: Settings = {
             "inputs": inputs,
@@ -120,13 +120,20 @@ class Mlp:
         frames: Mapping[str, Settings],  # noqa: ARG002 - sizes and order are in the settings
         settings: Settings,
     ) -> Outputs:
-        """The whole row at once: logits (labels,) of each target."""
+        """The whole row at once: logits (labels,), or a z-score (1,), of each target."""
         outputs = run(*(prepared.arrays[name][None] for name in settings["inputs"]))
         return {name: output[0] for name, output in zip(settings["outputs"], outputs, strict=True)}
 
     def shapes(self, frames: Mapping[str, Settings], settings: Settings) -> list[tuple[int, ...]]:  # noqa: ARG002
         """(1, n_i) of each input field."""
         return [(1, size) for size in settings["sizes"]]
+
+
+def _known(row: Settings, name: str) -> int:
+    """How many training cases have a truth of a target; all of them where another frame prepares it."""
+    if name in row["categories"]:
+        return sum(row["categories"][name]["counts"])
+    return int(row["numbers"][name]["counts"][0] if name in row["numbers"] else row["cases"])
 
 
 def _size(row: Settings, name: str) -> int:
