@@ -76,7 +76,9 @@ def gather(work: Work, model: Model, held: Sequence[Apart], progress: Progress) 
     """
     valid = list(held) or [Apart(model, work.split.rows("valid"))]
     wanted = [one.name for one in work.task.targets if registry.target(one).calibrates]
-    answers = {one.name: Late(partial(_answerable, work, valid, one)) for one in work.task.targets}
+    answers: dict[str, Sequence[Given]] = {
+        one.name: Late(partial(_answerable, work, valid, one)) for one in work.task.targets
+    }
     evidence = Evidence({one.name: [] for one in work.task.targets}, answers)
     rows = work.split.rows("calib")
     calib = [Apart(model, rows)] if rows or not held else list(held)

@@ -175,16 +175,16 @@ def hours_of(cells: pd.Series, unit: str, what: str) -> tuple[Floats, bool]:
     text = text.mask(text == "")
     hours = {one: _clock(one) for one in text.dropna().unique()}
     if any(own is not None for own in hours.values()):
-        clock = text.map(hours).astype("Float64").to_numpy(np.float64, na_value=np.nan)
+        clock = np.asarray(text.map(hours).astype("Float64").to_numpy(np.float64, na_value=np.nan), np.float64)
         _all_times(np.isnan(clock), text, what)
         return clock, False
-    plain = pd.to_numeric(text, errors="coerce").to_numpy(np.float64, na_value=np.nan)
+    plain = np.asarray(pd.to_numeric(text, errors="coerce").to_numpy(np.float64, na_value=np.nan), np.float64)
     if not (np.isnan(plain) & text.notna().to_numpy(bool)).any():
         return plain * HOURS_IN[unit], False
     moments = pd.to_datetime(text, errors="coerce", format="ISO8601", utc=True)
     _all_times(moments.isna().to_numpy(bool), text, what)
     since = (moments - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(hours=1)
-    return since.to_numpy(np.float64, na_value=np.nan), True
+    return np.asarray(since.to_numpy(np.float64, na_value=np.nan), np.float64), True
 
 
 def _all_times(unread: NDArray[np.bool_], text: pd.Series, what: str) -> None:

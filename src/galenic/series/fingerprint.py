@@ -58,7 +58,7 @@ def _variables(series: Series) -> dict[str, Any]:
     row, column = np.nonzero(np.isfinite(series.values))
     if not len(row):
         return {}
-    flat = series.values[row, column]
+    flat = np.asarray(series.values[row, column], np.float64)
     bins = sketch.bins_of(flat)
     keys, place, counts = np.unique(np.stack([column, bins]), axis=1, return_inverse=True, return_counts=True)
     place = place.reshape(-1)

@@ -28,7 +28,7 @@ class GruNetwork(Recurrent):
         return states
 
     def begin(self, batch: int) -> Cells:
-        return (self.cell.weight_hh_l0.new_zeros(1, batch, self.hidden),)
+        return (self.cell.get_parameter("weight_hh_l0").new_zeros(1, batch, self.hidden),)
 
     def advance(self, x: Tensor, cells: Cells) -> tuple[Tensor, Cells]:
         states, h = self.cell(x[:, None], cells[0])

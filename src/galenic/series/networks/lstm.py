@@ -26,7 +26,7 @@ class LstmNetwork(Recurrent):
         self.cell = nn.LSTM(self.width, self.hidden, batch_first=True)
         # a forget gate that is open at first keeps what came early (Jozefowicz et al., ICML 2015)
         with torch.no_grad():
-            for bias in (self.cell.bias_ih_l0, self.cell.bias_hh_l0):
+            for bias in (self.cell.get_parameter("bias_ih_l0"), self.cell.get_parameter("bias_hh_l0")):
                 bias[self.hidden : 2 * self.hidden].fill_(0.5)
 
     def unroll(self, x: Tensor) -> Tensor:
@@ -34,7 +34,7 @@ class LstmNetwork(Recurrent):
         return states
 
     def begin(self, batch: int) -> Cells:
-        like = self.cell.weight_hh_l0
+        like = self.cell.get_parameter("weight_hh_l0")
         return like.new_zeros(1, batch, self.hidden), like.new_zeros(1, batch, self.hidden)
 
     def advance(self, x: Tensor, cells: Cells) -> tuple[Tensor, Cells]:
