@@ -76,7 +76,6 @@ class TestByChance:
         split = divide(cases_of({"split": ["train"] * 8 + ["valid"] + ["test"] * 3}, task), task, seed=0, calib=False)
         assert split.warnings == [ONE_SUBJECT]
 
-
     def test_of_two_training_patients_none_is_taken_for_calibration(self):
         parts = ["train"] * 4 + ["valid", "test"]
         for patients, left in (("aabbcd", {"train", "valid", "test"}), ("abccde", set(PARTS))):

@@ -180,7 +180,9 @@ class SideSource:
         self.hours, self.calendar = events.hours_of(side[found.time], found.time_unit or "hours", str(path))
         self.starts = _starts(field, table)
         groups = side.groupby(side[key].map(text_of), sort=False).indices
-        self.rows: Mapping[str | None, NDArray[np.int64]] = {str(name): rows for name, rows in groups.items()}
+        self.rows: Mapping[str | None, NDArray[np.int64]] = {
+            str(name): np.asarray(rows, np.int64) for name, rows in groups.items()
+        }
 
     def read(self, row: int) -> Series | None:
         """The measurements of a row's key; None where there are none. A moment counts from the row's start, or, where
@@ -292,9 +294,9 @@ def _build(table: pd.DataFrame, hours: NDArray[np.float64], found: Layout, field
     rules = rules_of(field)
     if found.variable is not None and found.value is not None:
         units = None if found.unit is None else table[found.unit].fillna("").astype(str).to_numpy(object)
-        names = table[found.variable].astype(str).str.strip().to_numpy(object)
-        values = events.numbers(table[found.value], str(path))
-        return events.from_events(Events(hours, names, values, units), rules, path)
+        variables = table[found.variable].astype(str).str.strip().to_numpy(object)
+        measured = events.numbers(table[found.value], str(path))
+        return events.from_events(Events(hours, variables, measured, units), rules, path)
     rest = [str(column) for column in table.columns if column != found.time]
     told = [name for name in rest if _is_text(table[name]) and name not in rules.variables]
     names = [name for name in rest if name not in told]

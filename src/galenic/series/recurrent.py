@@ -175,7 +175,7 @@ def plan_recurrent(
 
 def batch_for(cases: int, most: int) -> int:
     """An eighth of the cases as a power of two, at least 4."""
-    return max(1, min(most, cases, 2 ** max(2, (max(cases, 1) // 8).bit_length() - 1)))
+    return max(1, min(most, cases, 1 << max(2, (max(cases, 1) // 8).bit_length() - 1)))
 
 
 def reasons_for(cases: int) -> dict[str, str]:

@@ -19,6 +19,8 @@ from galenic.series.recurrent import Cells, Recurrent, Whole, plan_recurrent, un
 class GruNetwork(Recurrent):
     """torch's kernel of one layer; x_t holds values, what was measured, and the time since."""
 
+    cell: nn.GRU
+
     def __init__(self, task: Task, frames: Mapping[str, Settings], settings: Settings) -> None:
         super().__init__(task, frames, settings)
         self.cell = nn.GRU(self.width, self.hidden, batch_first=True)
@@ -28,7 +30,7 @@ class GruNetwork(Recurrent):
         return states
 
     def begin(self, batch: int) -> Cells:
-        return (self.cell.weight_hh_l0.new_zeros(1, batch, self.hidden),)
+        return (self.cell.get_parameter("weight_hh_l0").new_zeros(1, batch, self.hidden),)
 
     def advance(self, x: Tensor, cells: Cells) -> tuple[Tensor, Cells]:
         states, h = self.cell(x[:, None], cells[0])

@@ -68,7 +68,7 @@ class GruDNetwork(Recurrent):
 
     def _parts(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Values carried forward, measured, time since, each (..., variables), and the plain columns."""
-        *series, plain = x.split([*self.sizes, self.plain], dim=-1)
+        *series, plain = torch.split(x, [*self.sizes, self.plain], dim=-1)
         thirds = [own.chunk(3, dim=-1) for own in series]
         value, measured, since = (torch.cat([own[at] for own in thirds], dim=-1) for at in range(3))
         return value, measured, since, plain
