@@ -289,14 +289,18 @@ def targets() -> list[str]:
 
 
 def combinations(name: str, fits: Callable[[Task], str]) -> list[tuple[str, tuple[str, ...], str, int]]:
-    """(name, input kinds, target kind, dims) of all that fits: each input alone, and as many together as it takes."""
+    """(name, input kinds, target kind, dims) of all that fits: each input alone, and as many together as it takes.
+
+    Where none fits alone, those together grow from the first two that do.
+    """
     found = []
     for target in targets():
         each = [kind for kind in MAKERS if not fits(task_of((kind,), target))]
-        joined = list(each)
-        for kind in MAKERS if each else ():
+        pairs = (pair for pair in combinations_of(MAKERS, 2) if not fits(task_of(pair, target)))
+        joined = each or list(next(pairs, ()))
+        for kind in MAKERS if joined else ():
             if kind not in joined and not fits(task_of((*joined, kind), target)):
-                joined.append(kind)
+                joined = [*joined, kind]
         together = [tuple(joined)] if len(joined) > 1 and not fits(task_of(tuple(joined), target)) else []
         for inputs in [*((kind,) for kind in each if MAKERS[kind].alone), *together]:
             space = any(MAKERS[kind].in_space for kind in (*inputs, target))

@@ -46,7 +46,7 @@ def history(batch, seed=0):
                     array[case, step, at], array[case, step, VARIABLES + at] = rng.normal(), 1
                 elif last is not None:
                     array[case, step, at] = array[case, last, at]
-                array[case, step, 2 * VARIABLES + at] = (step + 1 if last is None else step - last) / STEPS
+                array[case, step, 2 * VARIABLES + at] = (step if last is None else step - last) / STEPS
     return torch.from_numpy(array), torch.from_numpy(rng.normal(size=(batch, 2)).astype(np.float32))
 
 

@@ -69,9 +69,8 @@ def beats(frame: pd.DataFrame, _home: Path) -> pd.DataFrame:
     rr_before, rr_after: to the beat before and to the next. rr_local: mean of the ten intervals about the beat.
     rr_before_share, rr_after_share: of that mean.
     """
-    tables = [
-        _beats_of(patient, Path(record)) for patient, record in zip(frame["patient"], frame["record"], strict=True)
-    ]
+    pairs = zip(frame["patient"], frame["record"], strict=True)
+    tables = [_beats_of(str(patient), Path(str(record))) for patient, record in pairs]
     return pd.concat(tables, ignore_index=True)
 
 

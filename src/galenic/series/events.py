@@ -180,7 +180,7 @@ def hours_of(cells: pd.Series, unit: str, what: str) -> tuple[Floats, bool]:
         return clock, False
     plain = np.asarray(pd.to_numeric(text, errors="coerce").to_numpy(np.float64, na_value=np.nan), np.float64)
     if not (np.isnan(plain) & text.notna().to_numpy(bool)).any():
-        return plain * HOURS_IN[unit], False
+        return np.asarray(plain * HOURS_IN[unit], np.float64), False
     moments = pd.to_datetime(text, errors="coerce", format="ISO8601", utc=True)
     _all_times(moments.isna().to_numpy(bool), text, what)
     since = (moments - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(hours=1)

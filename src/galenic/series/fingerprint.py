@@ -41,7 +41,7 @@ def summarise(values: Mapping[str, Any], fields: Sequence[Field]) -> Summary:
 def _one(series: Series | None) -> dict[str, Any]:
     if series is None or not series.measured:
         return {"cases": 0, "variables": {}, "hours": sketch.of(math.nan), "gaps": {}, "rates": {}, "samples": {}}
-    gaps, counts = np.unique(sketch.bins_of(np.diff(series.times_hours)), return_counts=True)
+    gaps, counts = np.unique(sketch.bins_of(np.diff(np.asarray(series.times_hours, np.float64))), return_counts=True)
     rate = f"{series.rate_hz:g}"
     return {
         "cases": 1,

@@ -102,9 +102,8 @@ class Clock:
 
 
 def _since_start(settings: Settings) -> NDArray[np.float32]:
-    """(steps,) the time since the grid's start, at each step's end, in lengths of the grid."""
-    steps: int = settings["steps"]
-    return (np.arange(1, steps + 1) / steps).astype(np.float32)
+    """(steps,) the time since the grid's start, in lengths of the grid."""
+    return np.asarray(np.arange(settings["steps"]) / settings["steps"], np.float32)
 
 
 def _history(series: Series, name: str, settings: Settings, refuse: list[str], notes: list[str]) -> Array:
@@ -209,9 +208,8 @@ def _waveform(series: Series, name: str, settings: Settings, refuse: list[str], 
     samples = np.zeros((own["samples"], len(own["variables"])))
     known = np.ones(own["samples"])
     if found:
-        places = [series.variables.index(variable) for variable in found]
-        picked = np.asarray(series.values[:, places], np.float64)
-        refuse += [f"{name}: {text}" for text in faults(picked, found)]
+        picked = series.values[:, [series.variables.index(variable) for variable in found]]
+        refuse += [f"{name}: {text}" for text in faults(np.asarray(picked, np.float64), found)]
         if np.isnan(picked).all():
             refuse.append(f"{name}: nothing of it was measured")
         thinned = _at_rate(picked, series.rate_hz or own["given_hz"], own["rate_hz"])

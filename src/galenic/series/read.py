@@ -180,7 +180,9 @@ class SideSource:
         self.hours, self.calendar = events.hours_of(side[found.time], found.time_unit or "hours", str(path))
         self.starts = _starts(field, table)
         groups = side.groupby(side[key].map(text_of), sort=False).indices
-        self.rows: Mapping[str | None, NDArray[np.int64]] = {str(name): np.asarray(own) for name, own in groups.items()}
+        self.rows: Mapping[str | None, NDArray[np.int64]] = {
+            str(name): np.asarray(rows, np.int64) for name, rows in groups.items()
+        }
 
     def read(self, row: int) -> Series | None:
         """The measurements of a row's key; None where there are none. A moment counts from the row's start, or, where

@@ -70,8 +70,7 @@ def _vary_history(given: Tensor, draws: Sequence[Draw], field: int, padded: int)
     at = torch.arange(steps)[None, :, None].expand_as(kept)
     last = torch.where(kept, at, torch.full_like(at, -1)).cummax(dim=1).values  # the step last measured, -1 before any
     carried = value.gather(1, last.clamp_min(0)) * (last >= 0)
-    start = (at + 1) / steps
-    age = torch.where(last >= 0, (at - last) / steps, start)
+    age = (at - last.clamp_min(0)) / steps
     return torch.cat([carried, kept.to(value.dtype), age.to(since.dtype)], dim=2)
 
 

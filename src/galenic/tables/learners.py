@@ -234,10 +234,14 @@ class _Estimator(_Simple):
                 raise ModelFolderError(f"the {self.name} model of {field.name} in {folder} does not fit the plan")
             self.models[field.name] = model
 
+    def _read(self) -> list[Field]:
+        """The inputs that are looked at."""
+        return list(self._task.inputs)
+
     def _features(self, prepared: Prepared) -> dict[str, NDArray[np.float64]]:
-        """Plain numbers of each input that the case has."""
+        """Plain numbers of each input that is looked at and that the case has."""
         found = {}
-        for field in self._task.inputs:
+        for field in self._read():
             if field.name in prepared.arrays:
                 kind = registry.kind(field.kind)
                 given = kind.features(prepared.arrays[field.name], field, self._frames[kind.frame])
@@ -278,9 +282,8 @@ class Columns(Logistic):
             return "it needs plain columns and an input of another kind beside them"
         return _targets_unfit(task, self.answers)
 
-    def _features(self, prepared: Prepared) -> dict[str, NDArray[np.float64]]:
-        plain = {field.name for field in self._task.inputs if _is_plain(field)}
-        return {name: found for name, found in super()._features(prepared).items() if name in plain}
+    def _read(self) -> list[Field]:
+        return [field for field in self._task.inputs if _is_plain(field)]
 
 
 class Ridge(_Estimator):

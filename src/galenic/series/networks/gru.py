@@ -19,6 +19,8 @@ from galenic.series.recurrent import Cells, Recurrent, Whole, plan_recurrent, un
 class GruNetwork(Recurrent):
     """torch's kernel of one layer; x_t holds values, what was measured, and the time since."""
 
+    cell: nn.GRU
+
     def __init__(self, task: Task, frames: Mapping[str, Settings], settings: Settings) -> None:
         super().__init__(task, frames, settings)
         self.cell = nn.GRU(self.width, self.hidden, batch_first=True)

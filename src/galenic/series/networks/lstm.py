@@ -21,13 +21,15 @@ from galenic.series.recurrent import Cells, Recurrent, Whole, plan_recurrent, un
 class LstmNetwork(Recurrent):
     """torch's kernel of one layer; x_t holds values, what was measured, and the time since."""
 
+    cell: nn.LSTM
+
     def __init__(self, task: Task, frames: Mapping[str, Settings], settings: Settings) -> None:
         super().__init__(task, frames, settings)
         self.cell = nn.LSTM(self.width, self.hidden, batch_first=True)
         # a forget gate that is open at first keeps what came early (Jozefowicz et al., ICML 2015)
         with torch.no_grad():
-            for bias in (self.cell.get_parameter("bias_ih_l0"), self.cell.get_parameter("bias_hh_l0")):
-                bias[self.hidden : 2 * self.hidden].fill_(0.5)
+            for name in ("bias_ih_l0", "bias_hh_l0"):
+                self.cell.get_parameter(name)[self.hidden : 2 * self.hidden].fill_(0.5)
 
     def unroll(self, x: Tensor) -> Tensor:
         states: Tensor = self.cell(x)[0]
