@@ -128,6 +128,8 @@ def test_what_can_not_be_judged_is_refused_with_its_reason():
     assert "finite" in answer([0.0, np.nan]).refused
     assert "not sure enough" in answer([0.0, 0.1], {"floor": 0.9}).refused
     assert answer([0.0, 1.0], given=Prepared({})).refused is None
+    by_others = {"words": {"refuse": ["the text is empty"]}, "space": {"refuse": []}, "note": "none"}
+    assert answer([0.0, 1.0], given=Prepared({}, by_others)).refused == "the text is empty"
 
 
 def test_any_frame_may_refuse_a_case():

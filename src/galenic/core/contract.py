@@ -80,7 +80,10 @@ class Answer:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A case, ready for a learner: arrays by field, and the facts (JSON) that undo the preparation."""
+    """A case, ready for a learner: arrays by field, and the facts (JSON) that undo the preparation.
+
+    A frame whose facts, under its name, hold a list "refuse" tells by it why the case can't be judged.
+    """
 
     arrays: Mapping[str, Array]
     facts: Mapping[str, Any] = field(default_factory=dict)
@@ -111,7 +114,10 @@ class Source(Protocol):
 
 
 class Kind(Protocol):
-    """What a column holds. An input kind needs no more than this."""
+    """What a column holds. An input kind needs no more than this.
+
+    It may have besides: `baselines`, the simple methods that suit it; `groups` = True, where `group` ties cases.
+    """
 
     name: str
     frame: str  # the frame that prepares it

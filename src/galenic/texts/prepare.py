@@ -175,9 +175,11 @@ def _settle(field: Field, own: Mapping[str, Any], cases: int) -> tuple[Settings,
         "length": f"the longest of {cases - own['missing']} training texts has {longest} tokens; missing in "
         f"{own['missing']}; up to {WHOLE_LENGTH} all are taken whole, else 99 % of them, {MOST_LENGTH} at most",
         "negation": _why_negation(settings["negation"], language),
+        "language": "as the task says",
+        "pieces": "of a longer word those with the least hashes stand for all (Broder 1997)",
         "different_pieces": f"all that the words of the vocabulary have; over {MOST_PIECES} some share a number",
-        "least": f"under {_FAR:g} of the share of known content words in training a text is of another language or "
-        "about something else, and refused",
+        "known": "share of the training texts' words that say something which the vocabulary has",
+        "least": f"{_FAR:g} of that share: under it a text is of another language or about something else, and refused",
         "word_dropout": "a word in five is hidden while training: half leave their pieces, which learn to stand for "
         "words that are misspelt or new (Bojanowski 2017), half leave nothing (Iyyer, ACL 2015)",
     }

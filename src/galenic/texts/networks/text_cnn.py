@@ -172,6 +172,9 @@ class TextCnn:
             "weight_decay": 0.05,
         }
         return settings, {
+            "inputs": "the task's, in its order",
+            "shapes": "tokens by number and pieces of a text; what the row gives of a number or a category",
+            "outputs": "the task's targets",
             "dim": "64; 128 from 10,000 training cases on",
             "filters": "64 a width; 128 from 10,000 training cases on; Kim 2014 had 100 beside vectors of 300",
             "widths": "one to five words: a symptom is rarely a longer phrase",
