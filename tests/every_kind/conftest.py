@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import combinations as combinations_of
 from pathlib import Path
 from typing import Any
 
