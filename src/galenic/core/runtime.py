@@ -172,12 +172,7 @@ def pick(
         chosen=min((one for one in done if one.agreed), key=lambda one: one.seconds or 0.0),
         exact=exact, device=device, threads=torch.get_num_threads(),
         machine=platform.processor() or platform.machine(), cases=len(found),
-<<<<<<< HEAD
-        candidates=[_against(one, seconds) for one in done],
-        exported=read_record(folder).get("exported"),
-=======
         candidates=[_against(one, seconds) for one in done], exported=read_record(folder).get("exported"),
->>>>>>> tables
     )  # fmt: skip
     choice = choice.model_copy(update={"chosen": _against(choice.chosen, seconds)})
     write_json(folder / RECORD, choice.model_dump())
