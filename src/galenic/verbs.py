@@ -81,6 +81,7 @@ def train(  # noqa: PLR0913 - the options of the command
     ranks.end()
     model = finish.finish(work, progress)
     pictures.keep(model, work.cases, work.split.rows("test"), work.ready)
+    pictures.describe(model, work.cases, work.split.parts, work.ready)
     report(out, sealed=False)
     finish.seal(out)
     return model
