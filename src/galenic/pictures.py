@@ -1,11 +1,12 @@
-"""Pictures of cases for the report, made while the data are at hand and kept under private/."""
+"""What the report shows of the cases: pictures and what they were, made while the data are at hand, under private/."""
 
 from __future__ import annotations
 
 import json
 import math
 import tomllib
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,23 +15,25 @@ import numpy as np
 from galenic.catalog import load as load_entry
 from galenic.core import bundle, registry
 from galenic.core.cases import Cases
+from galenic.core.contract import Field, Prepared
 from galenic.core.errors import MissingExtra, UnreadableFile
 from galenic.core.figures import Figure, Sheet
 from galenic.core.files import write_json
 from galenic.core.model import Model
 from galenic.core.ready import Ready
-from galenic.core.split import ONE_SUBJECT
+from galenic.core.split import ONE_SUBJECT, PARTS
 from galenic.core.task import load_task
 from galenic.report.content import Content, Picture
 
 KEPT = "pictures.json"
+DATA = "data.json"
 WORST = ("worst", "second worst")
 MOST_WRONG = ("most wrong", "second most wrong", "third most wrong", "fourth most wrong")
 OURS = "this model"
 
 
 def keep(model: Model, cases: Cases, rows: Sequence[int], ready: Ready) -> None:
-    """Draw the best, the median and the worst test cases of each target that can be drawn.
+    """Draw the worst, the median and the best test cases of each target that can be drawn.
 
     A target that can't, such as a category, is told under the picture of its case: first those most wrong.
     """
@@ -83,12 +86,14 @@ def _records(judged: Any) -> list[dict[str, Any]]:
 
 
 def _picked(values: Sequence[float], low: Sequence[str] = WORST) -> list[tuple[str, int]]:
-    """(title, place) of the lowest values, one a title, then of the median and the best; no place twice."""
+    """(what it is, which case), from worst to best; of few cases each once, by its most telling name."""
     order = [int(at) for at in np.argsort(values) if not math.isnan(values[at])]
     if not order:
         return []
-    wanted = [*zip(low, order, strict=False), ("median", order[len(order) // 2]), ("best", order[-1])]
-    return list({at: (title, at) for title, at in reversed(wanted)}.values())[::-1]
+    named = {order[0]: low[0]}
+    for title, at in (("best", order[-1]), ("median", order[len(order) // 2]), *zip(low[1:], order[1:], strict=False)):
+        named.setdefault(at, title)
+    return [(named[at], at) for at in order if at in named]
 
 
 def _draw(model: Model, cases: Cases, row: int, ready: Ready, target: str, title: str) -> list[dict[str, str]]:
@@ -119,6 +124,41 @@ def _draw_input(model: Model, cases: Cases, row: int, title: str, caption: str) 
     return []
 
 
+def describe(model: Model, cases: Cases, parts: Sequence[str], ready: Ready) -> None:
+    """Keep what the cases of all parts were: as their frames tell it, and how many show each class, a part each."""
+    rows = [row for row, part in enumerate(parts) if part]
+    facts: list[Mapping[str, Any]] = []
+    counts: dict[str, dict[str, Counter[str]]] = {one.name: {} for one in model.task.targets}
+    for row in rows:
+        prepared = ready[row]
+        facts.append(prepared.facts)
+        for one in model.task.targets:
+            for name in _shown(one, cases, row, prepared):
+                counts[one.name].setdefault(name, Counter())[parts[row]] += 1
+    told: dict[str, Any] = {}
+    for name, settings in model.plan.frames.items():
+        tell = getattr(registry.frame(name), "told", None)
+        told |= {} if tell is None else tell(facts, settings)
+    sizes = Counter(part for part in parts if part)
+    classes = {target: {name: _of_parts(own[name], sizes) for name in own} for target, own in counts.items() if own}
+    told |= {"classes": classes} if classes else {}
+    write_json(model.folder / bundle.PRIVATE / DATA, told)
+
+
+def _shown(one: Field, cases: Cases, row: int, prepared: Prepared) -> list[str]:
+    """The classes that the truth of a case shows: what its kind says, or a label itself."""
+    shown = getattr(registry.target(one), "shown", None)
+    if shown is not None:
+        return list(shown(prepared.arrays[one.name], one)) if one.name in prepared.arrays else []
+    truth = cases.values(row, [one.name])[one.name]
+    return [truth] if isinstance(truth, str) else []
+
+
+def _of_parts(own: Mapping[str, int], sizes: Mapping[str, int]) -> str:
+    """`165 of 187 train, 52 of 52 test`."""
+    return ", ".join(f"{own.get(part, 0)} of {sizes[part]} {part}" for part in PARTS if part in sizes)
+
+
 def content_of(folder: Path, *, smoke: bool = False) -> Content:
     """What the report of a model folder is made of, read from its files."""
     task = tomllib.loads((folder / "task.toml").read_text(encoding="utf-8"))
@@ -133,9 +173,13 @@ def content_of(folder: Path, *, smoke: bool = False) -> Content:
         "cases": provenance.get("counts", {}), "patients": bool(provenance.get("patients_known")),
         "split": provenance.get("split", ""),
     }  # fmt: skip
+    data |= {"fields": [*task["inputs"], *task["targets"]], **(_json(folder / bundle.PRIVATE / DATA) or {})}
     if task.get("data"):
         entry = load_entry(task["data"])
-        data |= {"set": entry.title, "licence": entry.licence, "citation": entry.citation}
+        data |= {
+            "set": entry.title, "origin": entry.origin, "licence": entry.licence, "licence_note": entry.licence_note,
+            "citation": entry.citation,
+        }  # fmt: skip
     red = [ONE_SUBJECT] if task.get("within_one_subject") else []
     return Content(
         task=task, plan=plan, metrics=metrics, history=lines, provenance=provenance,

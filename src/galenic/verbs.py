@@ -91,6 +91,7 @@ def _trained(job: Job, progress: Progress, began: float) -> Model:
     ranks.end()
     model = finish.finish(work, progress)
     pictures.keep(model, work.cases, work.split.rows("test"), work.ready)
+    pictures.describe(model, work.cases, work.split.parts, work.ready)
     report(out, sealed=False)
     finish.seal(out)
     return model

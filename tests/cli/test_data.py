@@ -47,7 +47,7 @@ def test_an_unknown_set_lists_what_there_is_and_the_nearest(run: Run) -> None:
     result = run("data", "show", "msd-hipocampus")
     assert result.exit_code == 2
     assert result.stderr.startswith("error: no public data set is named 'msd-hipocampus'")
-    assert "allowed: brain-mri-dicom, " in result.stderr
+    assert "allowed: bccd, brain-mri-dicom, " in result.stderr
     assert "what to do: did you mean msd-hippocampus?" in result.stderr
     assert result.stdout == ""
 

@@ -229,6 +229,7 @@ def test_hostile_names_stay_words(written: Callable, content: Content) -> None:
     nasty = Content(
         hostile(content.task), hostile(content.plan), hostile(content.metrics), hostile(content.history),
         hostile(content.provenance), [Picture(HOSTILE, HOSTILE, SVG)], hostile(content.data), [HOSTILE], True,
+        run=hostile({"asked": {"split": "x", "from": "x"}, "exact": "x"}),
     )  # fmt: skip
     page = written(nasty)
     assert "<script" not in page

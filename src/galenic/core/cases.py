@@ -173,6 +173,10 @@ def open_cases(table: pd.DataFrame, root: Path, task: Task, *, with_targets: boo
     for one in wanted:
         kind = registry.kind(one.kind)
         opened[one.name] = kind.open(one, table[matching(table, one)], root)
+    for source in opened.values():
+        link = getattr(source, "link", None)
+        if link is not None:
+            link(opened)
     return Cases(table, root, ids, roles, opened)
 
 

@@ -86,6 +86,13 @@ def write_seg(
         segmentation.save_as(aside, enforce_file_format=True)
 
 
+def list_segments(path: Path) -> list[str]:
+    """Names of the segments of a DICOM SEG, in the file's order, those without a voxel too."""
+    dataset = _checked(read_dataset(path, pixels=False), path)
+    with reading(path, "DICOM SEG"):
+        return list(_values_of_segments(dataset)[1].values())
+
+
 def read_seg(path: Path, *, source: Path | Sequence[Path] | None = None, series_uid: str | None = None) -> Mask:
     """Read a DICOM SEG, BINARY or LABELMAP, as a label map [slice, row, column].
 
@@ -94,16 +101,20 @@ def read_seg(path: Path, *, source: Path | Sequence[Path] | None = None, series_
     Values are the segment numbers, or the values that write_seg was given. Raises UnreadableFile, UnsupportedFile
     (fractional, slides, not a SEG), GeometryError (frames off the grid), ValueProblem (segments overlap).
     """
-    dataset = read_dataset(path)
+    dataset = _checked(read_dataset(path), path)
+    series = read_series(source, series_uid=series_uid) if source is not None else None
+    with reading(path, "DICOM SEG"):
+        return _to_mask(dataset, path, series)
+
+
+def _checked(dataset: Dataset, path: Path) -> Dataset:
     if str(dataset.get("SOPClassUID", "")) not in (SEGMENTATION, LABEL_MAP):
         raise UnsupportedFile(f"{path} is no DICOM segmentation", allowed="Segmentation or Label Map Segmentation")
     if dataset.get("SegmentationType") not in ("BINARY", "LABELMAP"):
         raise UnsupportedFile(
             f"{path} is a segmentation of type {dataset.get('SegmentationType')}", allowed="BINARY, LABELMAP"
         )
-    series = read_series(source, series_uid=series_uid) if source is not None else None
-    with reading(path, "DICOM SEG"):
-        return _to_mask(dataset, path, series)
+    return dataset
 
 
 def _named_values(mask: Mask) -> list[int]:

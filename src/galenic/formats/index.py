@@ -125,7 +125,7 @@ def _read(path: Path | str, verb: str, options: dict[str, Any]) -> Any:
     if reader is None:
         raise UnsupportedFile(
             f"{path} as a mask",
-            allowed="NIfTI, NRRD, MetaImage, PNG, TIFF; DICOM SEG and RTSTRUCT by their own readers",
+            allowed="NIfTI, NRRD, MetaImage, PNG, TIFF; DICOM SEG and RTSTRUCT with their image, by dicom_masks",
         )
     unknown = sorted(set(options) - set(signature(reader).parameters))
     if unknown:

@@ -21,11 +21,17 @@ STRUCTURE_SET = "1.2.840.10008.5.1.4.1.1.481.3"
 _CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
 
 
-def list_rois(path: Path) -> list[str]:
-    """Names of the regions in a structure set, in the file's order, also of those without contours."""
+def list_rois(path: Path, *, drawn: bool = False) -> list[str]:
+    """Names of the regions in a structure set, in the file's order; drawn: of those with a closed contour alone."""
     dataset = _structure_set(path)
     with reading(path, "RT structure set"):
-        return [_name(item) for item in dataset.StructureSetROISequence]
+        closed = {
+            int(roi.ReferencedROINumber)
+            for roi in dataset.get("ROIContourSequence", [])
+            if any(item.ContourGeometricType in _CLOSED for item in roi.get("ContourSequence", []))
+        }
+        items = dataset.StructureSetROISequence
+        return [_name(item) for item in items if not drawn or int(item.ROINumber) in closed]
 
 
 def read_rtstruct(path: Path, image: Image, roi: str | None = None, *, any_series: bool = False) -> Mask:

@@ -55,6 +55,31 @@ class Space:
         centre = tuple(size / 2 for size in image.shape[1:])
         return apply_patch(prepared, Draw(centre=centre), settings)
 
+    def told(self, facts: Sequence[Mapping[str, Any]], settings: Settings) -> dict[str, str]:
+        """What the cases were, in words for the report: modality, size and spacing of the first image, as it came."""
+        spaces = [own["space"] for own in facts if "space" in own]
+        if not spaces:
+            return {}
+        axes = "slices x rows x columns" if len(spaces[0]["shape"]) == 3 else "rows x columns"
+        known = [own["geometry"]["spacing_mm"] for own in spaces if own["geometry"]["known"]]
+        unknown = f" ({len(spaces) - len(known)} of {len(spaces)} cases tell none)" if len(known) < len(spaces) else ""
+        modalities = {own["modality"] or "not told by the files" for own in settings["images"].values()}
+        return {
+            "modality": ", ".join(sorted(modalities)),
+            "size": f"{spread([own['shape'] for own in spaces])} ({axes})",
+            "spacing": f"{spread(known)}, in mm{unknown}" if known else "not told by the files",
+        }
+
+
+def spread(values: Sequence[Sequence[float]]) -> str:
+    """Values (n, axes) as text: the one that all share, else the median with the lowest and highest of each axis."""
+    found = np.array(values, float)
+    low, middle, high = (
+        " x ".join(f"{number:.4g}" for number in row)
+        for row in (found.min(axis=0), np.median(found, axis=0), found.max(axis=0))
+    )
+    return f"{middle} in every case" if low == high else f"{middle} by the median, {low} to {high}"
+
 
 def _same_space(values: Mapping[str, Any]) -> None:
     """All images and masks of a case lie on one grid, or GeometryError."""

@@ -149,6 +149,11 @@ class MaskKind:
     def group(self, value: Any) -> str | None:
         return None
 
+    def shown(self, array: Array, field: Field) -> list[str]:
+        """Names of the classes that a prepared truth [*space] shows."""
+        there = np.bincount(np.asarray(array, np.uint8).ravel(), minlength=256) > 0
+        return [name for number, name in field.options["classes"].items() if there[int(number)]]
+
     def head(self, field: Field, width: int, settings: Settings) -> nn.Module:
         """TaskError: a mask has an answer for every voxel, and a vector of features has not."""
         raise TaskError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from galenic.core.contract import Field
 from galenic.core.errors import GeometryError, MissingFile, Refused, TableError, UnsupportedFile, ValueProblem
 from galenic.core.files import of_file
-from galenic.formats import index
+from galenic.formats import dicom_masks, index
 from galenic.values import Image, Mask
 
 Paths = tuple[Path, ...]
@@ -133,10 +133,18 @@ class ImageSource:
 
 
 class MaskSource:
-    """Masks by row, values 1 .. n in the order of the field's classes."""
+    """Masks by row, values 1 .. n in the order of the field's classes.
+
+    DICOM SEG and RTSTRUCT are read by the names of the classes, on the grid of the row's first image.
+    """
 
     def __init__(self, field: Field, rows: Sequence[tuple[Path | None, ...] | None]) -> None:
         self.field, self.rows = field, rows
+        self.images: ImageSource | None = None
+
+    def link(self, others: Mapping[str, Any]) -> None:
+        """Take the first image field of the cases for the grid of what DICOM outlines."""
+        self.images = next((source for source in others.values() if isinstance(source, ImageSource)), None)
 
     def read(self, row: int) -> Mask | None:
         """The mask of a row, or None. ValueProblem or GeometryError otherwise."""
@@ -150,10 +158,18 @@ class MaskSource:
         if self.field.options.get("agreed"):
             if len(there) < self.field.options["agreed"]:
                 return None
-            return _marked([_binary(path) for path in there], self.field.options["agreed"], names)
+            return _marked([self._binary(path, row) for path in there], self.field.options["agreed"], names)
         if self.field.options.get("nonzero"):
-            return _marked([_binary(there[0])], 1, names)
+            return _marked([self._binary(there[0], row)], 1, names)
+        if index.format_of(there[0]) == "dicom":
+            return dicom_masks.read_named(there[0], self._image(row), list(names.values()))
         return numbered(index.read_mask(there[0]), self.field)
+
+    def _binary(self, path: Path, row: int) -> Mask:
+        return dicom_masks.read_any(path, self._image(row)) if index.format_of(path) == "dicom" else _binary(path)
+
+    def _image(self, row: int) -> Image | None:
+        return None if self.images is None else self.images.read(row)
 
 
 def read_channels(paths: Sequence[Path], field: Field) -> Image:
@@ -263,20 +279,39 @@ def numbered(mask: Mask, field: Field) -> Mask:
 def find_classes(field: Field, table: pd.DataFrame, root: Path, most: int = 200) -> dict[str, str]:
     """Names for the values met in up to `most` masks, evenly taken, of a table that names none: "class 1", ...
 
-    Where only one value is met, the class bears the field's name. ValueProblem where all masks are empty.
+    Where only one value is met, the class bears the field's name. DICOM SEG and RTSTRUCT name their classes: those that
+    stand in every one of these files. ValueProblem where all masks are empty, or DICOM files have no name in common.
     """
     rows = [row for row in locate(field, table, root) if row is not None]
     found: set[int] = set()
+    named: list[list[str]] = []
     for row in rows[:: max(1, len(rows) // most)][:most]:
         for path in row:
-            if path is not None:
+            if path is not None and index.format_of(path) == "dicom":
+                named.append(dicom_masks.names_in(path))
+            elif path is not None:
                 found |= {int(value) for value in np.unique(index.read_mask(path).array)}
     values = sorted(found - {0})
+    if named and values:
+        raise ValueProblem(f"{field.name} mixes DICOM with other masks", todo="name its classes in a task file")
+    if named:
+        return _in_common(field, named)
     if not values:
         raise ValueProblem(f"every mask of {field.name} is empty", allowed="masks that show at least one class")
     if len(values) == 1:
         return {str(values[0]): field.name}
     return {str(value): f"class {value}" for value in values}
+
+
+def _in_common(field: Field, named: Sequence[Sequence[str]]) -> dict[str, str]:
+    common = [name for name in named[0] if all(name in own for own in named)]
+    if not common:
+        raise ValueProblem(
+            f"the {len(named)} DICOM files of {field.name} have no name in common",
+            allowed="a segment or region that is called the same in each",
+            todo="name the classes in a task file",
+        )
+    return {str(number): name for number, name in enumerate(common, start=1)}
 
 
 def _binary(path: Path) -> Mask:

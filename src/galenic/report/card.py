@@ -65,9 +65,10 @@ def _data(content: Content) -> list[str]:
     data = facts(content.data)
     items = [("patients", data.pop("patients", _UNKNOWN))]
     licence = data.pop("licence", None) or _UNKNOWN
+    split = data.pop("split", None) or content.plan.get("split") or content.task.get("split") or _UNKNOWN
     items += data.items()
-    items.append(("split", in_words(content.plan.get("split") or content.task.get("split") or _UNKNOWN)))
-    lines = [f"- {plain(name)}: {plain(in_words(value, 1000))}" for name, value in items]
+    items.append(("split", in_words(split)))
+    lines = [f"- {plain(name)}: {plain(in_words(value, 4000))}" for name, value in items]
     return ["## Data and split", "\n".join([*lines, f"- licence: {plain(in_words(licence))}"])]
 
 

@@ -37,8 +37,8 @@ class Content:
     pictures: best, median and worst cases with their true and predicted outlines. figures: target -> what its kind has
     to be drawn and listed of the scored cases; cases are named there.
     data: what the cases were. Understood keys are "cases" (part -> count), "patients" (text, or whether they are
-    known), "fields", "classes" (field -> class -> count), "licence", "licence_note", "citation", "origin"; any other
-    is shown under its own name.
+    known), "fields" (as the task writes them), "classes" (field -> class -> cases that show it), "split", "licence",
+    "licence_note", "citation", "origin"; any other is shown under its own name.
     red: warnings printed in red, beside those in the metrics. smoke: a demo run, which is said on top.
     """
 
@@ -47,12 +47,12 @@ class Content:
     metrics: dict[str, Any]
     history: list[dict[str, Any]] = field(default_factory=list)
     provenance: dict[str, Any] = field(default_factory=dict)
-    run: dict[str, Any] = field(default_factory=dict)
     pictures: list[Picture] = field(default_factory=list)
     data: dict[str, Any] = field(default_factory=dict)
     red: list[str] = field(default_factory=list)
     smoke: bool = False
     figures: dict[str, list[Figure | Sheet]] = field(default_factory=dict)
+    run: dict[str, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
