@@ -137,7 +137,8 @@ def test_weights_that_do_not_fit_are_refused(table: Path, tmp_path: Path, name, 
 @pytest.mark.parametrize(
     ("values", "titles"),
     [
-        ([0.9, 0.1, 0.5], {"worst": 1, "second worst": 2, "best": 0}),
+        ([0.9, 0.1, 0.5], {"worst": 1, "median": 2, "best": 0}),
+        ([0.9, 0.1, 0.2, 0.5], {"worst": 1, "second worst": 2, "median": 3, "best": 0}),
         ([float("nan"), 0.3], {"worst": 1}),
         ([], {}),
     ],

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from galenic.core import registry
-from galenic.core.contract import Field, Prepared
+from galenic.core.contract import Answer, Field, Prepared
 from galenic.core.errors import TaskError
+from galenic.core.figures import Sheet
 from galenic.core.task import Task, load_task
 from galenic.tables.kinds import CATEGORY, NUMBER
 
@@ -175,6 +176,16 @@ def test_judging_an_answer():
     assert CATEGORY.judge(said, "no", named)["positive"] == 0
     assert CATEGORY.scores([one], FIELD)[""]["accuracy"] == 0.0
     assert CATEGORY.choose([said], ["no"], FIELD) == {}
+
+
+def test_a_refusal_that_comes_before_the_kind_was_asked_counts_as_not_answered():
+    early = CATEGORY.judge(Answer(None, refused="a picture of 3D"), "yes", FIELD)
+    later = CATEGORY.judge(answer([0.0, 1.0]), "yes", FIELD)
+    assert CATEGORY.scores([early, later], FIELD)[""]["answered"] == 0.5
+    assert CATEGORY.judge(Answer(None, refused="a picture of 3D"), None, FIELD)["truth"] == -1
+    assert CATEGORY.details([early, later], FIELD)["confusion"]["counts"] == [[0, 0], [0, 1]]
+    figures = CATEGORY.figures(["a", "b"], {"this model": [early, later]}, FIELD)
+    assert "a" not in [row[0] for one in figures if isinstance(one, Sheet) for row in one.rows]
 
 
 def test_parity_is_of_probabilities():
