@@ -184,7 +184,8 @@ SMALL = {
     "lstm": Small(lambda planned: {"hidden": 8, "dropout": 0.1, "learning_rate": 1e-2}),
     "mlp": Small(lambda planned: {"width": 32, "depth": 1, "dropout": 0.1, "learning_rate": 3e-3}),
     "resnet": Small(
-        lambda planned: {"widths": [8, 16, 16, 16], "blocks": [1] * 4, "dropout": 0.0, "learning_rate": 3e-3}
+        lambda planned: {"widths": [8, 16, 16, 16], "blocks": [1] * 4, "dropout": 0.0, "learning_rate": 3e-3},
+        steps=100,
     ),
     "resnet1d": Small(lambda planned: {"widths": [8, 8, 8]}),
     "tcn": Small(lambda planned: {"width": 8, "dropout": 0.1, "learning_rate": 1e-2}),
