@@ -104,8 +104,8 @@ class TestOpening:
 
     def test_an_input_as_target_is_refused(self, tmp_path):
         table_of(tmp_path, "id,age,weight\na,1,2\nb,2,3\n")
-        found = sources.find(tmp_path / "cases.csv", targets=["weight:number"])
-        with pytest.raises(TaskError, match="'number' as the kind of the target"):
+        found = sources.find(tmp_path / "cases.csv", targets=["weight:image"])
+        with pytest.raises(TaskError, match="'image' as the kind of the target"):
             registry.checked(found.task)
 
     def test_ids_that_stand_twice_or_not_at_all(self, tmp_path):

@@ -141,8 +141,8 @@ def test_the_answer_lies_on_the_inputs_own_grid(monkeypatch):
     array = np.random.default_rng(0).normal(size=(1, 18, 22, 26)).astype(np.float32)
     array[:, :4], array[..., 20:] = 0, 0
     array[:, :, 0] = 0
-    way = {"spacing_mm": [1.3, 1.3, 1.3], "crop": "constant", "masks": {}}
-    way["images"] = {"image": {"normalise": {"way": "z-score"}}}
+    way = {"dims": 3, "spacing_mm": [1.3, 1.3, 1.3], "crop": "constant", "masks": {}}
+    way["images"] = {"image": {"channels": 1, "normalise": {"way": "z-score"}}}
     prepared = prepare_space({"image": Image(array, geometry, modality="MR")}, way)
     assert prepared.facts["space"]["crop"] != [[0, size] for size in prepared.facts["space"]["shape"]]
     field = MASK.check(Field(name="organ", kind="mask", columns=["m"], options={"classes": ["a", "b"]}))

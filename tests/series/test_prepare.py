@@ -211,7 +211,7 @@ class TestRefusal:
         row = {"seen": 0, "of": 0, "far": []}
         for reasons in ([], ["one"], ["one", "two"]):
             facts = {"clock": {"refuse": reasons}, "row": row, "odd": "text"}
-            answer = CATEGORY.answer(np.zeros(2), Prepared({}, facts), field, settings, {})
+            answer = CATEGORY.answer(np.zeros(2), Prepared({"pulse": np.zeros((3, 3))}, facts), field, settings, {})
             assert answer.refused == ("; ".join(reasons) or None)
 
 
