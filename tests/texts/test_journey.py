@@ -56,7 +56,12 @@ def test_it_answers_texts_and_refuses_what_is_none(folder):
 
 
 def test_a_table_is_answered_row_by_row_and_nothing_is_lost(folder, tmp_path):
-    rows = [("a", "itchy rash"), ("b", None), ("c", "bonjour tout le monde"), ("d", "no fever, throbbing headache")]
+    rows = [
+        ("a", "itchy rash"),
+        ("b", None),
+        ("c", "bonjour tout le monde"),
+        ("d", "throbbing headache, nausea and a stiff neck; no fever"),
+    ]
     pd.DataFrame(rows, columns=["id", "text"]).to_csv(tmp_path / "new.csv", index=False)
     written = {one.id: one for one in verbs.predict(folder, [tmp_path / "new.csv"], tmp_path / "out", device="cpu")}
     assert set(written) == set("abcd")
