@@ -170,14 +170,10 @@ def pick(
         done.append(_measure(trial, candidate, expected, done[0].scores, [one for one in done if one.agreed]))
     choice = Choice(
         chosen=min((one for one in done if one.agreed), key=lambda one: one.seconds or 0.0),
-        exact=exact,
-        device=device,
-        threads=torch.get_num_threads(),
-        machine=platform.processor() or platform.machine(),
-        cases=len(found),
-        candidates=[_against(one, seconds) for one in done],
-        exported=read_record(folder).get("exported"),
-    )
+        exact=exact, device=device, threads=torch.get_num_threads(),
+        machine=platform.processor() or platform.machine(), cases=len(found),
+        candidates=[_against(one, seconds) for one in done], exported=read_record(folder).get("exported"),
+    )  # fmt: skip
     choice = choice.model_copy(update={"chosen": _against(choice.chosen, seconds)})
     write_json(folder / RECORD, choice.model_dump())
     return choice
