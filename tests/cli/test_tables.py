@@ -76,7 +76,7 @@ def test_out_of_fold_scores_stand_below_the_test_scores() -> None:
         "label": {"scores": {"dice": score(0.7)}, "baselines": [{"name": "mean mask", "scores": {"dice": score(0.2)}}]}
     }
     said = printed(content | {"cross_validated": {"cases": 208, "folds": 5, "targets": held}}, width=200)
-    assert "208 cases of train and valid, each answered by the one of 5 networks that has not seen it" in said
+    assert "208 cases of train and valid, each answered by the one of 5 networks that has not learnt from it" in said
     below = said[said.index("cross-validated") :]
     assert line_of(below, "this model", "mean mask")
     assert line_of(below, "0.700 [0.690, 0.710]", "0.200 [0.190, 0.210]")

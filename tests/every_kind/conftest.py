@@ -192,13 +192,7 @@ SMALL = {
     "text_cnn": Small(lambda planned: {"dim": 16, "filters": 8, "dropout": 0.2, "learning_rate": 1e-2}),
     "unet": Small(lambda planned: {"widths": [4, 8, 8, 8][: len(planned["strides"])], "learning_rate": 1e-2}),
     "unet2015": Small(lambda planned: {"learning_rate": 3e-3}, dims=(2,), steps=80),
-    "unet_residual": Small(
-        lambda planned: {
-            "widths": [4, 8, 8, 8][: len(planned["strides"])],
-            "blocks": [1, 1, 2, 1][: len(planned["strides"])],
-            "learning_rate": 1e-2,
-        }
-    ),
+    "unet_residual": Small(lambda planned: {"widths": [4, 8, 8, 8][: len(planned["strides"])], "learning_rate": 1e-2}),
 }
 
 

@@ -225,3 +225,10 @@ def test_the_residual_encoder_has_the_blocks_of_its_plan() -> None:
     assert kinds == [["_ConvNorm", "_Residual"], *(["_Residual"] * count for count in (3, 4, 6, 6))]
     assert [len(join) for join in net.join] == [1] * 4
     assert len(plan["widths"]) == 5
+
+
+def test_a_residual_block_begins_as_its_shortcut() -> None:
+    net, _, _ = small([32, 32], residual=True)
+    block, images = net.down[1][0], torch.randn(2, 4, 16, 16)
+    with torch.no_grad():
+        torch.testing.assert_close(block(images), torch.nn.functional.leaky_relu(block.short(images), 0.01))

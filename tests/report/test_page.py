@@ -106,7 +106,7 @@ def test_out_of_fold_scores_have_their_own_table(written: Callable, content: Con
     }
     metrics["cross_validated"] = {"cases": 208, "folds": 5, "targets": {"label": own}}
     text = Reader(written(content)).text
-    assert "208 cases of train and valid, each answered by the one of 5 networks that has not seen it" in text
+    assert "208 cases of train and valid, each answered by the one of 5 networks that has not learnt from it" in text
     table = text[text.index("Cross-validated") : text.index("Pictures")]
     assert "score this model disc dice 0.777 (0.766 to 0.788) 0.333" in table
 

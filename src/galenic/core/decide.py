@@ -55,7 +55,9 @@ def make_plan(work: Work, device: torch.device, progress: Progress, probed: Sequ
         "training.evaluate_every": f"{EVALUATIONS} scores or fewer, so that scoring {scored} cases costs little",
     }  # fmt: skip
     if job.folds:
-        reasons["folds"] = "asked for: each case of train and valid is answered by a network that has not seen it"
+        reasons["folds"] = (
+            "asked for: each case of train and valid is answered by a network that has not learnt from it"
+        )
     epochs = steps * settings["batch"] / len(rows)
     if steps < FEW_STEPS or epochs < FEW_EPOCHS:
         reasons["warning: budget"] = (

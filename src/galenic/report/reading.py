@@ -178,7 +178,8 @@ def validation_in_words(content: Content) -> str:
     held = content.metrics.get("cross_validated") or {}
     return (
         f"{held.get('cases', '?')} cases of train and valid, each answered by the one of {held.get('folds', '?')} "
-        "networks that has not seen it; the simple methods were fitted on the same cases as that network"
+        "networks that has not learnt from it (its best step was chosen on such cases, which flatters a little); the "
+        "simple methods were fitted on the same cases as that network"
     )
 
 

@@ -88,6 +88,7 @@ class _Residual(nn.Module):
         if wide_in != wide:
             short += [conv(wide_in, wide, 1, bias=False), norm(wide, affine=True)]
         self.short = nn.Sequential(*short)
+        nn.init.zeros_(self.second[1].weight)  # the block begins as its shortcut: a deep encoder then learns at once
 
     def forward(self, x: Tensor) -> Tensor:
         return functional.leaky_relu(self.second(self.first(x)) + self.short(x), 0.01)
