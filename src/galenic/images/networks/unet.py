@@ -81,14 +81,15 @@ class _Residual(nn.Module):
         conv, _, norm, pool = parts(dims)
         pad = tuple(k // 2 for k in kernel)
         self.first = _ConvNorm(dims, wide_in, wide, kernel, stride)
-        self.second = nn.Sequential(conv(wide, wide, tuple(kernel), 1, pad, bias=False), norm(wide, affine=True))
+        last = norm(wide, affine=True)
+        nn.init.zeros_(last.weight)  # the block begins as its shortcut: a deep encoder then learns at once
+        self.second = nn.Sequential(conv(wide, wide, tuple(kernel), 1, pad, bias=False), last)
         short: list[nn.Module] = []
         if max(stride) > 1:
             short.append(pool(tuple(stride), tuple(stride)))
         if wide_in != wide:
             short += [conv(wide_in, wide, 1, bias=False), norm(wide, affine=True)]
         self.short = nn.Sequential(*short)
-        nn.init.zeros_(self.second[1].weight)  # the block begins as its shortcut: a deep encoder then learns at once
 
     def forward(self, x: Tensor) -> Tensor:
         return functional.leaky_relu(self.second(self.first(x)) + self.short(x), 0.01)
