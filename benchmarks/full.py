@@ -1,4 +1,4 @@
-"""Train every shipped imaging task with several seeds and keep one line a run; stopped, it goes on where it was.
+"""Train every shipped task with several seeds and keep one line a run; stopped, it goes on where it was.
 
 Each run is `galenic train TASK --budget B --seed S -o OUT/TASK-B-seedS` in a process of its own, as a user would start
 it. What its metrics.json and plan.json say becomes a line of docs/reference/measured/results.jsonl; a run that has its
@@ -11,28 +11,16 @@ import argparse
 import json
 import subprocess
 import sys
-import tomllib
 from datetime import UTC, datetime
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from galenic.sources import shipped
 from peers.machine import describe
 
 ROOT = Path(__file__).resolve().parent.parent
 RECORD = ROOT / "docs" / "reference" / "measured" / "results.jsonl"
 BETWEEN = ("precision", "layout", "batch", "seconds_per_step", "threads")
-
-
-def imaging_tasks() -> list[str]:
-    """Names of the shipped tasks that learn from pictures, sorted."""
-    found = []
-    for file in files("galenic").joinpath("tasks").iterdir():
-        if file.name.endswith(".toml"):
-            task = tomllib.loads(file.read_text(encoding="utf-8"))
-            if any(field["kind"] == "image" for field in task["inputs"]):
-                found.append(file.name.removesuffix(".toml"))
-    return sorted(found)
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
@@ -121,15 +109,15 @@ def append(record: Path, row: dict[str, Any]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--tasks", nargs="+", default=imaging_tasks(), metavar="TASK")
+    parser.add_argument("--tasks", nargs="+", default=shipped(), metavar="TASK")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="SEED")
     parser.add_argument("--budget", default="5m")
     parser.add_argument("--out", type=Path, default=ROOT / "runs" / "full", help="folder of the model folders")
     parser.add_argument("--record", type=Path, default=RECORD, help="the file of JSON lines")
     given = parser.parse_args()
-    unknown = sorted(set(given.tasks) - set(imaging_tasks()))
+    unknown = sorted(set(given.tasks) - set(shipped()))
     if unknown:
-        raise SystemExit(f"no shipped imaging task: {', '.join(unknown)}; there are {', '.join(imaging_tasks())}")
+        raise SystemExit(f"no shipped task: {', '.join(unknown)}; there are {', '.join(shipped())}")
     try:
         done, failed = run_all(given.tasks, given.seeds, given.budget, out=given.out, record=given.record)
     except KeyboardInterrupt:

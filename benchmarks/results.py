@@ -16,14 +16,15 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 RECORD = ROOT / "docs" / "reference" / "measured" / "results.jsonl"
+FOLDS = ROOT / "docs" / "reference" / "measured" / "folds.jsonl"
 PUBLISHED = Path(__file__).resolve().parent / "published.toml"
 PAGE = ROOT / "docs" / "reference" / "results.md"
 
 HEAD = """# Results
 
 Every line comes from `make bench-full` (or a part of it): `galenic train TASK --budget B --seed S`, scores on the test
-part, which is read once. The lines lie in `docs/reference/measured/results.jsonl`; this page is written from them by
-`make results`.
+part, which is read once. Tasks too small for one test part are [cross-validated](#cross-validated). The lines lie in
+`docs/reference/measured/`; this page is written from them by `make results`.
 
 - **score** is the task's main score. With several seeds it is their mean, then least and greatest in brackets.
 - **interval** is the 95 % bootstrap interval over test patients, of the seed nearest to the mean. It says how much the
@@ -141,7 +142,68 @@ def _value(row: dict[str, Any], title: str) -> float | None:
     return row["classes"].get(title, {}).get("value")
 
 
-def page(rows: list[dict[str, Any]], published: list[dict[str, Any]]) -> str:
+def cross_validated(rows: list[dict[str, Any]]) -> str:
+    """The section of tasks whose every case is held out once; "" without lines."""
+    if not rows:
+        return ""
+    kept: dict[tuple[str, ...], dict[int, dict[str, Any]]] = {}
+    for row in rows:
+        kept.setdefault((row["task"], row["folds"], row["network"], row["budget"]), {})[row["seed"]] = row
+    text = [
+        "## Cross-validated\n",
+        "`python benchmarks/folds.py TASK`: every case is held out once, and all held-out answers are scored together, "
+        "each by the model that has not seen it; the folds lie in `benchmarks/folds/`. The model is a "
+        "[blend](../why/blend.md) where its valid part said so; its network alone and the simple methods are fitted on "
+        "the same cases. Means over the seeds, with the least and the greatest; the gap is ours less theirs with its "
+        "paired 95 % interval, of the seed nearest to the mean.\n",
+    ]
+    for (task, folds, network, budget), by_seed in sorted(kept.items()):
+        text += [
+            f"### {task}, {network}, {budget} a fold, " + (f"{folds} folds\n" if folds.isdigit() else f"by {folds}\n")
+        ]
+        text.append(_held_out([by_seed[seed] for seed in sorted(by_seed)]))
+    return "\n".join(text)
+
+
+def _held_out(rows: list[dict[str, Any]]) -> str:
+    """The tables of one task: the model and what stands beside it; then each fold."""
+    main = rows[0]["main"]
+    middle = nearest([{**row, **row["scores"][main]} for row in rows])
+    names = list(middle["scores"])
+    interval = middle["scores"][main]
+    lines = [["the model", *(seeds([row["scores"][name]["value"] for row in rows]) for name in names), ""]]
+    for one in middle["beside"]:
+        of_all = [own for row in rows for own in row["beside"] if own["name"] == one["name"]]
+        gap = one["gaps"].get(main, {})
+        told = f"{gap['difference']:+.3f}, {gap['low']:+.3f} to {gap['high']:+.3f}" if gap else ""
+        cells = [seeds([own["scores"][name]["value"] for own in of_all if name in own["scores"]]) for name in names]
+        lines.append([one["name"], *cells, told])
+    text = [table(["", *names, f"gap of {main}"], lines)]
+    text.append(
+        f"{middle['cases']} cases, {len(rows)} seeds; 95 % interval of {main} {number(interval['low'])} to "
+        f"{number(interval['high'])}; {middle['seconds']:.0f} s a fold on {middle['threads']} threads.\n"
+    )
+    classes = {title: own for title, own in middle["classes"].items() if "coverage" in own}
+    if classes:
+        cells = [
+            [title, *(number(own.get(name, {}).get("value")) for name in ("sensitivity", "ppv", "coverage"))]
+            for title, own in classes.items()
+        ]
+        if len(cells) <= 8:
+            text.append(table(["class", "sensitivity", "ppv", "coverage of the 90 % sets"], cells))
+        else:
+            least = min(cells, key=lambda cell: cell[3])
+            text.append(f"The class with the least coverage of the 90 % sets: {least[0]}, {least[3]}.\n")
+    simple = [name for name in next(iter(middle["by_fold"].values())) if name not in ("cases", "model")]
+    cells = [
+        [fold, number(own["model"]["value"]), *(number(own.get(name)) for name in simple)]
+        for fold, own in middle["by_fold"].items()
+    ]
+    text.append(table(["held out", "the model", *simple], cells))
+    return "\n".join(text)
+
+
+def page(rows: list[dict[str, Any]], published: list[dict[str, Any]], folds: list[dict[str, Any]] | None = None) -> str:
     """The whole of results.md."""
     groups = grouped(rows)
     text = [HEAD]
@@ -152,7 +214,8 @@ def page(rows: list[dict[str, Any]], published: list[dict[str, Any]]) -> str:
         text.append(table(heads, [line_of(*key, own) for key, own in groups.items()]))
         text.append("## Each task\n")
         text += [detail_of(*key, own, published) for key, own in groups.items()]
-    measured = {task for task, _ in groups}
+    text += [own for own in [cross_validated(folds or [])] if own]
+    measured = {task for task, _ in groups} | {row["task"] for row in folds or []}
     waiting = [one for one in published if one["task"] not in measured]
     if waiting:
         text.append("## Figures of tasks that are not measured here yet\n")
@@ -170,7 +233,7 @@ def main() -> None:
     given = parser.parse_args()
     rows = read_lines(given.record)
     given.out.parent.mkdir(parents=True, exist_ok=True)
-    given.out.write_text(page(rows, read_published()), encoding="utf-8")
+    given.out.write_text(page(rows, read_published(), read_lines(FOLDS)), encoding="utf-8")
     print(f"{given.out}: {len(rows)} runs")
 
 

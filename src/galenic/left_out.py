@@ -18,7 +18,7 @@ from galenic.core.task import Holdout, Task, load_task
 
 SUMMARY = "leave-out.json"
 _SETTLED = ("split", "plan", "start_from")  # what would say the parts, or has seen the cases that are left out
-_ALLOWED = ("network", "budget", "folds", "seed", "device", "exact", "inputs", "targets")
+_ALLOWED = ("network", "budget", "folds", "seed", "device", "exact", "alone", "inputs", "targets")
 
 
 def check(out: Path, how: Mapping[str, Any], *, resume: bool) -> None:

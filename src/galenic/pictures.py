@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from galenic.catalog import load as load_entry
-from galenic.core import bundle, registry
+from galenic.core import bundle, registry, simple
 from galenic.core.cases import Cases
 from galenic.core.contract import Field, Prepared
 from galenic.core.errors import MissingExtra, UnreadableFile
@@ -212,7 +212,7 @@ def figures_of(folder: Path) -> dict[str, list[Figure | Sheet]]:
 
 
 def _title(learner: str) -> str:
-    return OURS if learner == "model" else registry.learner(learner).title
+    return OURS if learner == "model" else simple.title_of(learner)
 
 
 def _records_of(path: Path) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 
 from galenic import left_out, pictures, sources
-from galenic.core import bundle, finish, ranks, registry
+from galenic.core import bundle, finish, ranks, registry, simple
 from galenic.core.cases import Cases, find_roles, matching, open_cases
 from galenic.core.contract import Answer, Target, Values
 from galenic.core.decide import make_plan
@@ -57,12 +57,12 @@ def train(  # noqa: PLR0913 - the options of the command
     what: str | Path, *, inputs: Sequence[str] = (), targets: Sequence[str] = (), network: str | None = None,
     budget: str = "10m", split: Path | None = None, folds: int = 0, start_from: Path | None = None,
     plan: Path | None = None, seed: int | None = None, device: str = "auto", out: Path | str, resume: bool = False,
-    exact: bool = False, progress: Progress | None = None,
+    exact: bool = False, alone: bool = False, progress: Progress | None = None,
 ) -> Model:  # fmt: skip
     """Learn `what` (a shipped task, a TOML file, a table of cases or a known folder) into the model folder `out`.
 
-    inputs, targets: "COLUMN:KIND" for a table. Raises errors of `galenic.core.errors`; what was written before an
-    interruption can be taken up with `resume`.
+    inputs, targets: "COLUMN:KIND" for a table. alone: the network is not weighed together with simple methods. Raises
+    errors of `galenic.core.errors`; what was written before an interruption can be taken up with `resume`.
     """
     began = time.monotonic()
     progress = progress or Silent()
@@ -72,7 +72,7 @@ def train(  # noqa: PLR0913 - the options of the command
     job = Job(
         task=found.task, table=found.table, root=found.root, out=out, budget=budget, network=network,
         split=split or found.split, folds=folds, start_from=start_from, plan=plan, seed=seed, device=device,
-        exact=exact, resume=resume, warnings=found.warnings, place=found.place,
+        exact=exact, alone=alone, resume=resume, warnings=found.warnings, place=found.place,
         asked=_asked(what, inputs, targets, split or (found.split if found.place else None), start_from),
     )  # fmt: skip
     return _trained(job, progress, began)
@@ -203,6 +203,7 @@ def evaluate(
     """
     progress = progress or Silent()
     model = load_model(Path(folder), device=device, mirror=mirror)
+    model.learners.update(simple.load_all(model.folder, model.task, model.plan.frames))
     if table is None:
         split = _parts_of(model.folder, part)
         found = sources.of_model(model.folder, model.task)

@@ -53,14 +53,6 @@ def _finished(folder: Path, value: float) -> None:
         (folder / f"{name}.json").write_text(json.dumps(content), encoding="utf-8")
 
 
-def test_the_imaging_tasks_are_those_with_pictures(full: ModuleType) -> None:
-    without = {
-        "arrhythmia", "atrial_fibrillation", "breast_cancer", "ecg200", "heart_disease", "icu_mortality", "symptoms",
-        "two_lead_ecg",
-    }  # fmt: skip
-    assert set(full.imaging_tasks()) == set(sources.shipped()) - without
-
-
 def test_a_finished_folder_becomes_one_line_and_is_not_measured_twice(full: ModuleType, tmp_path: Path) -> None:
     record = tmp_path / "results.jsonl"
     _finished(tmp_path / "hippocampus-5m-seed0", 0.87)
@@ -126,4 +118,5 @@ def test_published_figures_say_where_from_and_how_far_they_compare(results: Modu
 def test_the_page_in_the_tree_is_what_the_lines_give(results: ModuleType) -> None:
     """A new line without a new page would leave the figures behind."""
     rows = results.read_lines(results.RECORD)
-    assert results.PAGE.read_text(encoding="utf-8") == results.page(rows, results.read_published())
+    folds = results.read_lines(results.FOLDS)
+    assert results.PAGE.read_text(encoding="utf-8") == results.page(rows, results.read_published(), folds)

@@ -117,9 +117,13 @@ class TestFitted:
         rng = np.random.default_rng(0)
         rows = work.split.rows("train") + work.split.rows("valid")
         truths = [work.cases.values(row, ["diagnosis"])["diagnosis"] for row in rows]
-        given = [(at % 2, [*rng.normal(size=1), 3.0 * (at % 2)], truth) for at, truth in enumerate(truths)]
-        evidence = crossfit.Evidence({"diagnosis": given}, {"diagnosis": []})
-        others = crossfit.Evidence({"diagnosis": [one for one in given if one[0] == 1]}, {"diagnosis": []})
+        given = [
+            (at % 2, {"network": [*rng.normal(size=1), 3.0 * (at % 2)], "logistic": rng.normal(size=2)}, truth)
+            for at, truth in enumerate(truths)
+        ]
+        evidence = crossfit.Evidence({"diagnosis": given}, {"diagnosis": given}, {"diagnosis": []})
+        kept = {"diagnosis": [one for one in given if one[0] == 1]}
+        others = crossfit.Evidence(kept, kept, {"diagnosis": []})
         assert crossfit.fit(work, evidence, without=0) == crossfit.fit(work, others)
         assert crossfit.fit(work, evidence, without=0) != crossfit.fit(work, evidence)
         assert crossfit.fit(work, evidence)["diagnosis"]["cases"] == len(rows)

@@ -10,7 +10,7 @@ import pytest
 from sklearn.datasets import load_diabetes
 
 import galenic
-from galenic.core.model import load_baselines
+from galenic.core import simple
 from galenic.core.task import load_task
 
 TASK = """
@@ -119,7 +119,7 @@ def test_each_simple_method_answers_the_targets_of_its_kind(both):
     beside = {name: [one["name"] for one in own["baselines"]] for name, own in both.metrics["targets"].items()}
     assert beside["progression"] == ["gradient-boosted trees", "mean of the training cases", "ridge regression"]
     assert beside["heavy"] == ["gradient-boosted trees", "logistic regression", "class frequencies"]
-    assert len(load_baselines(both.folder, both.task, both.plan.frames)) == 5
+    assert len(simple.load_all(both.folder, both.task, both.plan.frames)) == 5
 
 
 def test_a_threshold_is_chosen_on_the_valid_part_kept_and_obeyed(both, home, tmp_path):

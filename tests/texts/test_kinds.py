@@ -1,10 +1,9 @@
 import numpy as np
 import pytest
 
-from galenic.core import registry
+from galenic.core import registry, simple
 from galenic.core.contract import Field
 from galenic.core.errors import TaskError
-from galenic.core.model import baseline_names
 from galenic.core.task import Task
 from galenic.texts.kinds import TEXT, WIDE
 from galenic.texts.read import clean
@@ -69,7 +68,7 @@ def test_features_are_counts_of_words_that_say_something(ill):
 
 
 def test_a_text_brings_its_own_simple_method(ill):
-    names = baseline_names(ill.task)
+    names = simple.names_of(ill.task)
     assert set(names) == {"prior", "logistic", "boosting", "tfidf"}
     masks = Task(name="m", inputs=[FIELD], targets=[Field(name="m", kind="mask", columns=["m"])])
-    assert "tfidf" not in baseline_names(registry.checked(masks))
+    assert "tfidf" not in simple.names_of(registry.checked(masks))

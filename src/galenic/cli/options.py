@@ -32,4 +32,5 @@ Seed = Annotated[
 ]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
 Mirror = Annotated[bool, typer.Option("--mirror", help="Average over mirror images: better at times, and slower.")]
+Alone = Annotated[bool, typer.Option("--alone", help="The network alone: no simple method is weighed with it.")]
 Exact = Annotated[bool, typer.Option("--exact", help="Compute in 32-bit floats throughout: slower.")]

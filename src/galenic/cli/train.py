@@ -33,6 +33,7 @@ def train(  # noqa: PLR0913 - a parameter an option
     device: options.Device = "auto",
     resume: Annotated[bool, typer.Option("--resume", help="Go on where a stopped run in DIR left off.")] = False,
     exact: options.Exact = False,
+    alone: options.Alone = False,
     leave_out: Annotated[
         str | None,
         typer.Option("--leave-out", metavar="COLUMN", help="Train once a value of this column or role, left out."),
@@ -44,7 +45,7 @@ def train(  # noqa: PLR0913 - a parameter an option
     how: dict[str, Any] = {
         "inputs": inputs or (), "targets": targets or (), "network": network, "budget": budget, "split": split,
         "folds": folds, "start_from": start_from, "plan": plan, "seed": seed, "device": device, "exact": exact,
-        "out": out, "resume": resume,
+        "alone": alone, "out": out, "resume": resume,
     }  # fmt: skip
     try:
         with Bars() as bars:

@@ -210,6 +210,21 @@ class Detailed(Target, Protocol):
         ...
 
 
+@runtime_checkable
+class Mixes(Protocol):
+    """What a target that may be answered by a blend of learners has besides."""
+
+    def weigh(
+        self, outputs: Mapping[str, Sequence[Any]], truths: Sequence[Any], field: Field, settings: Settings
+    ) -> Settings:
+        """Weights of the members that serve best on cases none of them has learnt from: see `core.blend.weigh`."""
+        ...
+
+    def mix(self, outputs: Mapping[str, Any], weights: Mapping[str, float]) -> Any:
+        """One raw output of the members' outputs of a case."""
+        ...
+
+
 class Frame(Protocol):
     """Fields that share a space, a clock, atoms or a row: summarised, prepared, drawn and applied together.
 
@@ -342,7 +357,10 @@ class Part:
 
 
 class Learner(Protocol):
-    """Fits on a part, infers a case, keeps its state as arrays and JSON."""
+    """Fits on a part, infers a case, keeps its state as arrays and JSON.
+
+    One that may be weighed together with a network has `mixes` = True; see `core.blend`.
+    """
 
     name: ClassVar[str]
     title: ClassVar[str]  # as the report names it

@@ -1,19 +1,19 @@
-"""What is fitted once the networks are trained, calibration and clean-ups, on cases that they have not learnt from.
+"""What is fitted once the networks are trained, on cases they have not learnt from: blend, calibration and clean-ups.
 
-With folds each case of train and valid is answered by the one member of the ensemble that has not seen it; what is
-fitted there for the scores of a fold leaves that fold's own cases out.
+With folds each case of train and valid is answered by the one member of the ensemble that has not seen it, beside
+simple methods that have not either; what is fitted there for the scores of a fold leaves that fold's own cases out.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Any
 
-from galenic.core import registry
-from galenic.core.contract import Answer, Field, Settings
+from galenic.core import blend, registry, simple
+from galenic.core.contract import Answer, Field, Learner, Mixes, Prepared, Settings
 from galenic.core.fit import Work, fold_parts
 from galenic.core.model import Model
 from galenic.core.progress import Progress
@@ -38,33 +38,38 @@ class Late(Sequence[Any]):
 
 @dataclass(frozen=True)
 class Apart:
-    """A model, the rows that it has not learnt from and those that it has; fold: None for the whole model."""
+    """A model with its simple methods, and the rows that neither has learnt from; fold: None for the whole model."""
 
     model: Model
     rows: Sequence[int]
-    learnt: Sequence[int] = ()
     fold: int | None = None
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """By target: outputs that calibrations are fitted on, and what the last choices are made on.
+    """By target: what blends are weighed on, what calibrations are fitted on, what the last choices are made on.
 
-    The second holds functions in place of what the model gave: from what is fitted to the answer.
+    The first two hold the outputs of a case by member of a blend; the last holds functions in place of what the model
+    gave: from what is fitted to the answer.
     """
 
-    outputs: dict[str, list[Given]]
+    members: dict[str, Sequence[Given]]
+    outputs: dict[str, Sequence[Given]]
     answers: dict[str, Sequence[Given]]
 
 
-def out_of_fold(work: Work, model: Model) -> list[Apart]:
-    """Each member as a model of its own, with the rows of train and valid held out from it; [] without folds."""
+def out_of_fold(work: Work, model: Model, progress: Progress) -> list[Apart]:
+    """Each member as a model of its own, with the rows of train and valid held out from it; [] without folds.
+
+    Its simple methods are fitted anew, on the rows that it has learnt from.
+    """
     if not model.plan.folds:
         return []
     done = []
     for number, (run, parts) in enumerate(zip(model.runners, fold_parts(work, model.plan), strict=True)):
         learnt, held = ([row for row, own in enumerate(parts) if own == part] for part in ("train", "valid"))
-        done.append(Apart(replace(model, runners=[run], fitted={}), held, learnt, number))
+        learners = simple.fit(work, model.plan.frames, learnt, model.plan.seed, progress)
+        done.append(Apart(replace(model, runners=[run], fitted={}, learners=learners), held, number))
     return done
 
 
@@ -72,32 +77,52 @@ def gather(work: Work, model: Model, held: Sequence[Apart], progress: Progress) 
     """Let cases be answered that the answering model has not learnt from.
 
     held: of `out_of_fold`. Calibration takes the calib part, by the whole model, where the split has one, else the
-    cases of the folds; the last choices take the cases of the folds, else the valid part.
+    cases of the folds; blends and the last choices take the cases of the folds, else the valid part.
     """
     valid = list(held) or [Apart(model, work.split.rows("valid"))]
-    wanted = [one.name for one in work.task.targets if registry.target(one).calibrates]
+    rows = work.split.rows("calib")
+    calib = [Apart(model, rows)] if rows or not held else list(held)
+    wanted = [one for one in work.task.targets if registry.target(one).calibrates]
+    mixable = [one for one in wanted if model.plan.blend and isinstance(registry.target(one), Mixes)]
+    outputs = _given(work, calib, wanted, model.plan.blend, progress, "calibrating")
+    weighed = outputs if calib == valid else _given(work, valid, mixable, model.plan.blend, progress, "weighing")
     answers: dict[str, Sequence[Given]] = {
         one.name: Late(partial(_answerable, work, valid, one)) for one in work.task.targets
     }
-    evidence = Evidence({one.name: [] for one in work.task.targets}, answers)
-    rows = work.split.rows("calib")
-    calib = [Apart(model, rows)] if rows or not held else list(held)
-    total = sum(len(one.rows) for one in calib) if wanted else 0
-    if total:
-        progress.stage("calibrating", total, "cases")
-        each = [(one, row) for one in calib for row in one.rows]
-        for done, (part, row) in enumerate(each, start=1):
-            outputs, truths = part.model.infer(work.ready[row]), work.cases.values(row, wanted)
-            for name in wanted:
-                evidence.outputs[name].append((part.fold, outputs[name], truths[name]))
-            progress.advance(done)
-    return evidence
+    return Evidence(
+        {one.name: weighed[one.name] if one in mixable else [] for one in work.task.targets}, outputs, answers
+    )
+
+
+def _given(
+    work: Work, parts: Sequence[Apart], targets: Sequence[Field], learners: Sequence[str], progress: Progress,
+    title: str,
+) -> dict[str, list[Given]]:  # fmt: skip
+    """Target -> fold, outputs by member, and truth of every row."""
+    names = [one.name for one in targets]
+    found: dict[str, list[Given]] = {name: [] for name in names}
+    each = [(part, row) for part in parts for row in part.rows] if names else []
+    if each:
+        progress.stage(title, len(each), "cases")
+    for done, (part, row) in enumerate(each, start=1):
+        own, truths = _members(part.model, learners, work, row), work.cases.values(row, names)
+        for name in names:
+            found[name].append((part.fold, own[name], truths[name]))
+        progress.advance(done)
+    return found
+
+
+def _members(model: Model, learners: Sequence[str], work: Work, row: int) -> dict[str, dict[str, Any]]:
+    """Target -> member -> raw output for a row."""
+    prepared = work.ready[row]
+    own: dict[str, Learner] = {name: model.learners[name] for name in learners}
+    return blend.members(model.network(prepared), own, prepared)
 
 
 def _answerable(work: Work, valid: Sequence[Apart], target: Field) -> list[Given]:
     """Cases that the answering model has not learnt from, with how each is answered.
 
-    A target that is calibrated keeps the output, to be answered from anew by every fit. One that is not has but one
+    A target that is calibrated keeps the outputs, to be answered from anew by every fit. One that is not has but one
     answer, which is kept in place of the output, as that may be a volume for each class.
     """
     kind, done = registry.target(target), list[Given]()
@@ -107,8 +132,8 @@ def _answerable(work: Work, valid: Sequence[Apart], target: Field) -> list[Given
         for row in one.rows[:most]:
             prepared, truth = work.ready[row], work.cases.values(row, [target.name])[target.name]
             if kind.calibrates:
-                output = bare.infer(prepared)[target.name]
-                answer = partial(kind.answer, output, prepared, target, work.settings[kind.frame])
+                own = _members(bare, bare.plan.blend, work, row)[target.name]
+                answer = partial(_answer, kind, own, prepared, target, work.settings[kind.frame])
             else:
                 answer = partial(_the_same, bare.answer(prepared)[target.name])
             done.append((one.fold, answer, truth))
@@ -119,13 +144,23 @@ def _the_same(answer: Answer, fitted: Settings) -> Answer:  # noqa: ARG001 - ans
     return answer
 
 
+def _answer(
+    kind: Any, own: Mapping[str, Any], prepared: Prepared, target: Field, frame: Settings, fitted: Settings
+) -> Answer:
+    """The answer of a blend as it is fitted."""
+    answer: Answer = kind.answer(blend.mixed(kind, own, fitted), prepared, target, frame, fitted)
+    return answer
+
+
 def fit(work: Work, evidence: Evidence, without: int | None = None) -> dict[str, Settings]:
-    """Calibration and the last choices, by target; without a fold's own cases, where its scores are wanted."""
+    """Blend, calibration and the last choices, by target; without a fold's own cases, where its scores are wanted."""
     fitted = {}
     for one in work.task.targets:
-        kind = registry.target(one)
-        outputs, truths = _of_others(evidence.outputs[one.name], without)
-        own = kind.calibrate(outputs, truths, one, work.settings[kind.frame]) if outputs else {}
+        kind, settings = registry.target(one), work.settings[registry.target(one).frame]
+        own = blend.fit(kind, *_of_others(evidence.members[one.name], without), one, settings)
+        outputs, truths = _of_others(evidence.outputs.get(one.name, []), without)
+        if outputs:
+            own |= kind.calibrate([blend.mixed(kind, given, own) for given in outputs], truths, one, settings)
         given = evidence.answers[one.name]
         answers, truths_of = Late(partial(_answered, given, without, own)), Late(partial(_truths, given, without))
         fitted[one.name] = own | kind.choose(answers, truths_of, one)

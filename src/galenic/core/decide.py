@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from galenic.core import registry
+from galenic.core import registry, simple
 from galenic.core.contract import Budget
 from galenic.core.errors import BudgetError
 from galenic.core.plan import Network as NetworkPlan
@@ -58,6 +58,12 @@ def make_plan(work: Work, device: torch.device, progress: Progress, probed: Sequ
         reasons["folds"] = (
             "asked for: each case of train and valid is answered by a network that has not learnt from it"
         )
+    blend = [] if job.alone else simple.mixing(work.task)
+    if blend:
+        reasons["blend"] = (
+            "simple methods that are weighed together with the network, where cases that none of them has learnt from "
+            "say that it helps"
+        )
     epochs = steps * settings["batch"] / len(rows)
     if steps < FEW_STEPS or epochs < FEW_EPOCHS:
         reasons["warning: budget"] = (
@@ -77,6 +83,7 @@ def make_plan(work: Work, device: torch.device, progress: Progress, probed: Sequ
     return Plan(
         task=work.task.name, seed=work.seed, budget=job.budget, frames=work.settings,
         network=NetworkPlan(name=work.name, settings=settings), training=training, reasons=reasons, folds=job.folds,
+        blend=blend,
     )  # fmt: skip
 
 

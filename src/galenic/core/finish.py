@@ -1,75 +1,35 @@
-"""After training: calibrate, keep what helped, pick the runtime, fit the baselines, score the test part once."""
+"""After training: pick the runtime, fit the simple methods, blend, calibrate, and score the test part once."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from galenic.core import bundle, crossfit, registry, runtime
+from galenic.core import blend, bundle, crossfit, registry, runtime, simple
 from galenic.core import subgroups as by
 from galenic.core.cases import Cases
-from galenic.core.contract import Answer, Field, Judged, Learner, Outputs, Part, Prepared, Values
+from galenic.core.contract import Answer, Field, Judged, Prepared, Values
 from galenic.core.crossfit import Apart, Evidence
 from galenic.core.errors import GalenicError
 from galenic.core.evaluate import measure, paired, plain, subgroups
 from galenic.core.files import read_json, write_json, write_text
 from galenic.core.fit import Work
-from galenic.core.model import (
-    Model,
-    answers,
-    baseline_names,
-    load_baselines,
-    load_networks,
-    runtime_folder,
-    share_of,
-)
+from galenic.core.model import Model, answers, load_networks, runtime_folder
 from galenic.core.plan import Plan, load_plan
 from galenic.core.probe import pick_device
 from galenic.core.progress import Progress
 from galenic.core.ready import Ready, in_case
 from galenic.core.task import Task
 
-_NOTES = ("note", "call_note")  # what a target says of its calibration and its choices
+_NOTES = ("blend_note", "note", "call_note")  # what a target says of its calibration and its choices
 PARITY_CASES = 32  # of the valid part, at most, on which the runtimes are compared
-
-
-class Truths:
-    """The true values of rows, read when asked for, so that no large part stands in memory."""
-
-    def __init__(self, cases: Cases, rows: Sequence[int], names: Sequence[str]) -> None:
-        self.cases, self.rows, self.names = cases, rows, names
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, at: int) -> Values:
-        return self.cases.values(self.rows[at], self.names)
-
-    def __iter__(self) -> Iterator[Values]:
-        return (self[at] for at in range(len(self)))
-
-
-class Lazy:
-    """Prepared cases of rows, made ready when asked for."""
-
-    def __init__(self, ready: Ready, rows: Sequence[int]) -> None:
-        self.ready, self.rows = ready, rows
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, at: int) -> Prepared:
-        return self.ready[self.rows[at]]
-
-    def __iter__(self) -> Iterator[Prepared]:
-        return (self[at] for at in range(len(self)))
 
 
 @dataclass(frozen=True)
@@ -100,13 +60,14 @@ def finish(work: Work, progress: Progress) -> Model:
             settings=plan.network.settings, folder=folder, exact=work.job.exact, device=device,
         )  # fmt: skip
     model = _open(work, plan, networks, device)
-    held = crossfit.out_of_fold(work, model)
+    learnt = work.split.rows("train") + (valid if plan.folds else [])
+    model.learners.update(simple.fit(work, plan.frames, learnt, plan.seed, progress))
+    for name, learner in model.learners.items():
+        learner.save(out / "learners" / name)
+    held = crossfit.out_of_fold(work, model, progress)
     evidence = crossfit.gather(work, model, held, progress)
     model.fitted.update(crossfit.fit(work, evidence))
     write_json(out / "fitted.json", model.fitted)
-    learnt = work.split.rows("train") + (valid if held else [])
-    for learner in _fit_baselines(work, plan, learnt, progress):
-        learner.save(out / "learners" / learner.name)
     scored = score(model, work.cases, work.ready, work.split.rows("test"), progress, "scoring the test part")
     notes = [*task.notes, *work.split.warnings, *work.job.warnings]
     notes += [text for key, text in plan.reasons.items() if key.startswith(("warning", "clock"))]
@@ -115,7 +76,7 @@ def finish(work: Work, progress: Progress) -> Model:
         task, scored, part="test", seconds={"train": seconds, "evaluate": scored.seconds}, warnings=notes
     )
     if held:
-        apart = _cross_validate(work, plan, held, evidence, progress)
+        apart = _cross_validate(work, held, evidence, progress)
         metrics["cross_validated"] = cross_validated(task, apart, plan.folds)
         keep_rows(out / bundle.PRIVATE / "out_of_fold.jsonl", apart)
     write_json(out / "metrics.json", metrics)
@@ -139,32 +100,13 @@ def _open(work: Work, plan: Plan, networks: Sequence[Any], device: str) -> Model
     return Model(work.job.out, work.task, plan, {}, runners, work.frames)
 
 
-def _fit_baselines(work: Work, plan: Plan, rows: Sequence[int], progress: Progress) -> list[Learner]:
-    """The simple methods, each for the targets it stands beside, fitted on the rows that a network learns from."""
-    part = Part(
-        [work.cases.ids[row] for row in rows], Lazy(work.ready, rows),  # type: ignore[arg-type]
-        Truths(work.cases, rows, [one.name for one in work.task.targets]),  # type: ignore[arg-type]
-    )  # fmt: skip
-    names = baseline_names(work.task)
-    progress.stage("fitting the simple methods", len(names), "learners")
-    fitted: list[Learner] = []
-    for name in names:
-        learner, share = registry.learner(name)(), share_of(work.task, name)
-        assert share is not None
-        learner.fit(part, share, plan.frames, plan.seed)
-        fitted.append(learner)
-        progress.advance(len(fitted), name)
-    return fitted
-
-
-def _cross_validate(work: Work, plan: Plan, held: Sequence[Apart], evidence: Evidence, progress: Progress) -> Scored:
+def _cross_validate(work: Work, held: Sequence[Apart], evidence: Evidence, progress: Progress) -> Scored:
     """Every case of train and valid judged by the member that has not seen it, beside simple methods that haven't."""
     found = []
     for one in held:
         one.model.fitted.update(crossfit.fit(work, evidence, without=one.fold))
-        baselines = _fit_baselines(work, plan, one.learnt, progress)
         title = f"scoring what network {one.fold} has not seen"
-        found.append(score(one.model, work.cases, work.ready, one.rows, progress, title, baselines=baselines))
+        found.append(score(one.model, work.cases, work.ready, one.rows, progress, title))
     rows = [row for one in held for row in one.rows]
     judged: dict[str, dict[str, list[Judged | None]]] = {
         target: {name: [case for own in found for case in own.judged[target][name]] for name in learners}
@@ -177,26 +119,18 @@ def _cross_validate(work: Work, plan: Plan, held: Sequence[Apart], evidence: Evi
     )  # fmt: skip
 
 
-def score(
-    model: Model, cases: Cases, ready: Ready, rows: Sequence[int], progress: Progress, title: str, *,
-    baselines: Sequence[Learner] | None = None,
-) -> Scored:  # fmt: skip
-    """Judge every row by the model and by its baselines, which are those kept in its folder unless given."""
+def score(model: Model, cases: Cases, ready: Ready, rows: Sequence[int], progress: Progress, title: str) -> Scored:
+    """Judge every row by the model and by its simple methods; and by its network alone where the model is a blend."""
     began = time.monotonic()
-    task = model.task
-    if baselines is None:
-        baselines = load_baselines(model.folder, task, model.plan.frames)
+    task, weighed = model.task, [name for name, own in model.fitted.items() if "blend" in own]
     judged: dict[str, dict[str, list[Judged | None]]] = {one.name: {"model": []} for one in task.targets}
     progress.stage(title, len(rows), "cases")
     for done, row in enumerate(rows, start=1):
         truths = _truths(cases, row, task)
-        prepared = ready[row]
-        given = {"model": model.answer(prepared)}
-        given |= {learner.name: _by_baseline(model, learner, prepared) for learner in baselines}
-        for one in task.targets:
-            truth = truths[one.name]
-            for name, own in given.items():
+        for name, own in _answers(model, ready[row], weighed).items():
+            for one in task.targets:
                 if one.name in own:
+                    truth = truths[one.name]
                     found = None if truth is None else registry.target(one).judge(own[one.name], truth, one)
                     judged[one.name].setdefault(name, []).append(found)
         progress.advance(done)
@@ -207,16 +141,22 @@ def score(
     )  # fmt: skip
 
 
+def _answers(model: Model, prepared: Prepared, weighed: Sequence[str]) -> dict[str, dict[str, Answer]]:
+    """Learner -> target -> answer, the model first."""
+    given = {"model": model.answer(prepared)}
+    if weighed:
+        alone = replace(model, fitted={}).answer(prepared)
+        given[blend.NETWORK] = {name: alone[name] for name in weighed}
+    for name, learner in model.learners.items():
+        given[name] = answers(model.task, model.plan.frames, {}, prepared, learner.infer(prepared))
+    return given
+
+
 def _truths(cases: Cases, row: int, task: Task) -> Values:
     try:
         return cases.values(row, [one.name for one in task.targets])
     except GalenicError as error:
         raise in_case(cases, row, error) from error
-
-
-def _by_baseline(model: Model, learner: Learner, prepared: Prepared) -> dict[str, Answer]:
-    outputs: Outputs = learner.infer(prepared)
-    return answers(model.task, model.plan.frames, {}, prepared, outputs)
 
 
 def to_metrics(
@@ -240,8 +180,12 @@ def to_metrics(
                 scores = {
                     key: {k: value[k] for k in ("value", "low", "high")} for key, value in simple["scores"].items()
                 }
-                beside = {"name": registry.learner(name).title, "scores": scores}
-                found["baselines"].append(beside | {"gap": _gap(one, own["model"], judged, groups)})
+                beside = {"name": simple.title_of(name), "scores": scores}
+                beside["gap"] = _gap(one, own["model"], judged, groups)
+                if name == blend.NETWORK:
+                    found["network"] = beside
+                else:
+                    found["baselines"].append(beside)
         found["main"] = kind.main_score
         if hasattr(kind, "details"):
             found["details"] = kind.details(own["model"], one)

@@ -37,7 +37,8 @@ class Job:
     """All that a training is asked for. `table` is the table of cases, paths in it relative to `root`.
 
     seed: None is 0, or the seed of the plan that is obeyed. place: the file or folder that `table` was read from, None
-    for a catalogued set. asked: what was asked for in words, kept in private/run.json.
+    for a catalogued set. asked: what was asked for in words, kept in private/run.json. alone: no simple method may be
+    weighed together with the network.
     """
 
     task: Task
@@ -53,6 +54,7 @@ class Job:
     seed: int | None = None
     device: str = "auto"
     exact: bool = False
+    alone: bool = False
     resume: bool = False
     warnings: list[str] = field(default_factory=list)
     place: Path | None = None

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from galenic.core import bundle, registry, runtime
-from galenic.core.contract import Answer, Field, Learner, Means, Mirrors, Outputs, Prepared, Runner, Settings, Values
+from galenic.core import blend, bundle, registry, runtime, simple
+from galenic.core.contract import Answer, Learner, Means, Mirrors, Outputs, Prepared, Runner, Settings, Values
 from galenic.core.errors import ModelFolderError, Refused, TaskError
 from galenic.core.fit import weights_name
 from galenic.core.frames import Frames
@@ -26,6 +26,7 @@ class Model:
     """What a folder of `galenic train` holds, ready to answer.
 
     mirrored: the network's settings by which it answers over mirror images; None answers as the plan says.
+    learners: the simple methods that a blend in `fitted` names, at least.
     """
 
     folder: Path
@@ -36,6 +37,7 @@ class Model:
     frames: Frames
     notes: list[str] = field(default_factory=list)
     mirrored: Settings | None = None
+    learners: dict[str, Learner] = field(default_factory=dict)
 
     @property
     def metrics(self) -> dict[str, Any]:
@@ -48,7 +50,22 @@ class Model:
         return self.frames.prepare(values, self.plan.frames)
 
     def infer(self, prepared: Prepared) -> Outputs:
-        """Raw outputs; the mean over the members of an ensemble."""
+        """Raw outputs: the network's, or of the blend that was fitted for a target."""
+        return self.blended(prepared, self.network(prepared))
+
+    def blended(self, prepared: Prepared, outputs: Outputs) -> Outputs:
+        """The network's raw outputs weighed together with simple methods', for each target that has a blend."""
+        names = blend.used(self.fitted)
+        if not names:
+            return outputs
+        given = blend.members(outputs, {name: self.learners[name] for name in names}, prepared)
+        return {
+            one.name: blend.mixed(registry.target(one), given[one.name], self.fitted.get(one.name, {}))
+            for one in self.task.targets
+        }
+
+    def network(self, prepared: Prepared) -> Outputs:
+        """The network's raw outputs; the mean over the members of an ensemble."""
         plug = registry.network(self.plan.network.name)
         settings = self.mirrored or self.plan.network.settings
         if len(self.runners) > 1 and isinstance(plug, Means):
@@ -126,7 +143,8 @@ def load_model(folder: Path, *, device: str = "auto", exact: bool = False, mirro
         runners.append(opened)
         if opened.note:
             notes.append(opened.note)
-    return Model(folder, task, plan, fitted, runners, Frames(task), notes, mirrored)
+    learners = {name: simple.load(folder, task, plan.frames, name) for name in blend.used(fitted)}
+    return Model(folder, task, plan, fitted, runners, Frames(task), notes, mirrored, learners)
 
 
 def _mirrored(plan: Plan) -> Settings:
@@ -148,39 +166,3 @@ def _read_fitted(folder: Path) -> dict[str, Settings]:
         return dict(json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, UnicodeDecodeError) as error:
         raise ModelFolderError(f"{path} is damaged: {error}", todo="copy the model folder again") from error
-
-
-def load_baselines(folder: Path, task: Task, frames: Mapping[str, Settings]) -> list[Learner]:
-    """The simple learners kept in the folder, so that they can be scored on new cases."""
-    found = []
-    for path in sorted((folder / "learners").glob("*")):
-        learner, share = registry.learner(path.name)(), share_of(task, path.name)
-        if share is None:
-            raise ModelFolderError(f"{path} is of a learner that answers no target of {task.name}")
-        learner.load(path, share, frames)
-        found.append(learner)
-    return found
-
-
-def baseline_names(task: Task) -> Sequence[str]:
-    """The baselines that the targets' and inputs' kinds or the task name, and that fit some of the targets."""
-    named = [name for one in [*task.targets, *task.inputs] for name in _named_by(one)] + task.baselines
-    return [name for name in dict.fromkeys(named) if share_of(task, name) is not None]
-
-
-def share_of(task: Task, name: str) -> Task | None:
-    """The task with those targets alone that the learner `name` stands beside; None where there are none."""
-    fits = registry.learner(name)().fits
-    anywhere = name in task.baselines or any(name in _named_by(one) for one in task.inputs)
-    own = [
-        one
-        for one in task.targets
-        if (anywhere or name in _named_by(one)) and not fits(task.model_copy(update={"targets": [one]}))
-    ]
-    share = task.model_copy(update={"targets": own})
-    return share if own and not fits(share) else None
-
-
-def _named_by(one: Field) -> Sequence[str]:
-    """Learners that the field's kind names."""
-    return getattr(registry.kind(one.kind), "baselines", ())

@@ -32,6 +32,13 @@ class Loss:
     scope: str = "case"
 
 
+def heads(task: Task, frames: Mapping[str, Settings], width: int) -> nn.ModuleList:
+    """A head a target on features (batch, width), in the order of the targets."""
+    return nn.ModuleList(
+        registry.target(field).head(field, width, frames[registry.kind(field.kind).frame]) for field in task.targets
+    )
+
+
 class Network(nn.Module):
     """Tensors of the input fields in, one tensor a target out.
 

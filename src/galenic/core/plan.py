@@ -80,6 +80,7 @@ class Plan(BaseModel):
     training: Training
     reasons: dict[str, str]
     folds: int = 0
+    blend: list[str] = []  # simple methods that may be weighed together with the network
 
     def save(self, path: Path) -> None:
         write_json(path, self.model_dump())

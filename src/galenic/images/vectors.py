@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from galenic.core import registry
 from galenic.core.contract import Batch, Budget, Outputs, Prepared, Runner, Settings
-from galenic.core.network import Features, Loss, Network
+from galenic.core.network import Features, Loss, Network, heads
 from galenic.core.task import Task
 
 Array = NDArray[Any]
@@ -47,9 +47,7 @@ class VectorNetwork(Network):
         self.rows = [name for name in self.inputs if name in settings["rows"]]
         self.drop = nn.Dropout(settings["dropout"])
         width += sum(settings["rows"].values())
-        self.heads = nn.ModuleList(
-            registry.target(field).head(field, width, frames[registry.kind(field.kind).frame]) for field in task.targets
-        )
+        self.heads = heads(task, frames, width)
         for name, weights in settings["class_weights"].items():
             # Not kept with the weights: they belong to the plan, and fine-tuning must not bring another set's along.
             self.register_buffer(_buffer(self.outputs.index(name)), torch.tensor(weights), persistent=False)
@@ -200,6 +198,22 @@ def infer_whole(run: Runner, prepared: Prepared, frames: Mapping[str, Settings],
         ))  # fmt: skip
         totals = [np.asarray(own[0]) + (totals[at] if totals else 0) for at, own in enumerate(outputs)]
     return {name: total / len(flips) for name, total in zip(settings["outputs"], totals, strict=True)}
+
+
+class Whole:
+    """A plug whose network takes each picture whole, with or without rows beside it."""
+
+    def fits(self, task: Task) -> str:
+        return unfit(task)
+
+    def infer(self, run: Runner, prepared: Prepared, frames: Mapping[str, Settings], settings: Settings) -> Outputs:
+        return infer_whole(run, prepared, frames, settings)
+
+    def mirrored(self, frames: Mapping[str, Settings], settings: Settings) -> Settings:
+        return with_mirror(frames, settings)
+
+    def shapes(self, frames: Mapping[str, Settings], settings: Settings) -> list[tuple[int, ...]]:
+        return shapes_of(frames, settings)
 
 
 def normed(norm: str, dims: int, width: int) -> nn.Module:

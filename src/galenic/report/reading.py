@@ -57,7 +57,8 @@ def _finite(value: Any) -> float | None:
 class Row:
     """A line of a table: its name, an estimate a column, and how many cases where that is known.
 
-    gap: of a simple method, by how much the model's main score differs from its own on the same cases.
+    ours: of the model, and of its network alone where it is a blend. gap: of any other, by how much the model's main
+    score differs from its own on the same cases.
     """
 
     name: str
@@ -79,7 +80,10 @@ class Definition:
 
 @dataclass(frozen=True)
 class Reading:
-    """One target: `main` is the score that counts; the first method is the model, the others the simple ones."""
+    """One target: `main` is the score that counts.
+
+    methods: the model first, then its network alone where the model is a blend, then the simple ones.
+    """
 
     target: str
     main: str
@@ -108,7 +112,7 @@ class Reading:
 
     @property
     def best_baseline(self) -> Row | None:
-        return _extreme(self, self.methods[1:], best=True)
+        return _extreme(self, [row for row in self.methods if not row.ours], best=True)
 
     @property
     def verdict(self) -> str:
@@ -186,7 +190,8 @@ def validation_in_words(content: Content) -> str:
 def _read(name: str, own: dict[str, Any], main: str | None) -> Reading:
     scores = own.get("scores") or {}
     ours = Row("this model", {key: Estimate.of(entry) for key, entry in scores.items()}, ours=True)
-    methods = [ours, *(_method(base) for base in own.get("baselines") or [])]
+    alone = [replace(_method(own["network"]), ours=True)] if own.get("network") else []
+    methods = [ours, *alone, *(_method(base) for base in own.get("baselines") or [])]
     main = main or next(iter(scores), "score")
     named = dict.fromkeys(key for row in methods for key in row.estimates)
     named = dict.fromkeys([main, *named]) if named else named

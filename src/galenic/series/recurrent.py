@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from galenic.core import registry
 from galenic.core.contract import Budget, Outputs, Prepared, Runner, Settings
-from galenic.core.network import Features, Network
+from galenic.core.network import Features, Network, heads
 from galenic.core.task import Task
 
 Cells = tuple[Tensor, ...]
@@ -55,13 +55,6 @@ def rows_width(settings: Settings) -> int:
     return sum(settings["shapes"][name][0] for name in settings["inputs"] if name not in settings["series"])
 
 
-def heads(task: Task, frames: Mapping[str, Settings], width: int) -> nn.ModuleList:
-    """A head a target."""
-    return nn.ModuleList(
-        registry.target(field).head(field, width, frames[registry.kind(field.kind).frame]) for field in task.targets
-    )
-
-
 class Whole:
     """A plug whose network takes the case whole."""
 
@@ -94,6 +87,35 @@ class Whole:
     def shapes(self, frames: Mapping[str, Settings], settings: Settings) -> list[tuple[int, ...]]:  # noqa: ARG002
         """(1, *shape) of each input field."""
         return [(1, *settings["shapes"][name]) for name in settings["inputs"]]
+
+
+class SideBySide(Network):
+    """A trunk a series; its pooled features and the plain columns are the vector that the heads answer from."""
+
+    drop_output: nn.Module
+    heads: nn.ModuleList
+
+    def __init__(self, task: Task, frames: Mapping[str, Settings], settings: Settings) -> None:
+        super().__init__(task, frames)
+        self.series = tuple(settings["series"])
+        self.rows = tuple(name for name in self.inputs if name not in self.series)
+
+    def answer_from(self, width: int, settings: Settings) -> None:
+        """The last layers, on `width` features of the series; made last, after the trunks."""
+        self.drop_output = nn.Dropout(settings["dropout"])
+        self.heads = heads(self.task, self.frames, width + rows_width(settings))
+
+    def beside_rows(
+        self, pooled: Sequence[Tensor], tokens: Sequence[Tensor], embedded: Mapping[str, Tensor]
+    ) -> Features:
+        """The series' pooled features, then the plain columns."""
+        vector = torch.cat([*pooled, *(embedded[name] for name in self.rows)], dim=1)
+        return Features(vector, torch.cat(list(tokens), dim=1))
+
+    def forward(self, *arrays: Tensor) -> tuple[Tensor, ...]:
+        """Arrays of the inputs, in their order, to the output of each target."""
+        vector = self.drop_output(self.encode(dict(zip(self.inputs, arrays, strict=True))).vector)
+        return tuple(head(vector) for head in self.heads)
 
 
 class Recurrent(Network, ABC):

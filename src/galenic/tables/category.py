@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.special import log_softmax
 from torch import Tensor, nn
 from torch.nn import functional
 
-from galenic.core import calibrate
+from galenic.core import blend, calibrate
 from galenic.core.contract import Answer, Definition, Field, Judged, Prepared, Settings, Values
 from galenic.core.errors import TaskError
 from galenic.core.figures import Figure, Sheet
@@ -116,6 +117,22 @@ class Category:
                     f"{note}; no confidence keeps errors under {limit:g}: only certainty is answered".strip("; ")
                 )
         return fitted
+
+    def weigh(
+        self, outputs: Mapping[str, Sequence[Any]], truths: Sequence[Any], field: Field, settings: Settings
+    ) -> Settings:
+        """Weights of the members' log-probabilities by which the log loss is least; see `core.blend.weigh`."""
+        labels = _known(field, settings)
+        known = [at for at, truth in enumerate(truths) if truth in labels]
+        logs = (
+            {name: np.stack([_log_softmax(own[at]) for at in known]) for name, own in outputs.items()} if known else {}
+        )
+        truth = np.array([labels.index(truths[at]) for at in known], np.int64)
+        return blend.weigh(logs, truth, _log_loss, unit="log loss")
+
+    def mix(self, outputs: Mapping[str, Any], weights: Mapping[str, float]) -> NDArray[Any]:
+        """Logits (labels,): the weighed sum of the members' log-probabilities."""
+        return np.asarray(sum(weight * _log_softmax(outputs[name]) for name, weight in weights.items()))
 
     def quick(self, outputs: Sequence[Any], truths: Sequence[NDArray[Any]], field: Field) -> float:  # noqa: ARG002
         """AUROC (macro one-vs-rest); where steps tie, as on few cases, the Brier score tells them apart."""
@@ -233,6 +250,16 @@ class Category:
 def _known(field: Field, settings: Settings) -> list[str]:
     labels: list[str] = settings["categories"][field.name]["labels"]
     return labels
+
+
+def _log_softmax(logits: Any) -> NDArray[np.float64]:
+    """Log-probabilities (labels,) of logits."""
+    return np.asarray(log_softmax(np.asarray(logits, np.float64).ravel()))
+
+
+def _log_loss(logits: NDArray[np.float64], truth: NDArray[np.int64]) -> NDArray[np.float64]:
+    """(n,) of logits (n, labels) and class indices (n,)."""
+    return np.asarray(-log_softmax(logits, axis=1)[np.arange(len(truth)), truth])
 
 
 def _check_calls(field: Field) -> None:

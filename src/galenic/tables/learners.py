@@ -261,6 +261,7 @@ class Logistic(_Estimator):
 
     name = "logistic"
     title = "logistic regression"
+    mixes = True
     answers = ("category",)
 
     def _new(self, kind: str, cases: int, seed: int) -> Any:  # noqa: ARG002 - the fit has one solution
@@ -294,6 +295,7 @@ class Ridge(_Estimator):
 
     name = "ridge"
     title = "ridge regression"
+    mixes = True
     answers = ("number",)
 
     def _new(self, kind: str, cases: int, seed: int) -> Any:  # noqa: ARG002 - the fit has one solution
@@ -307,6 +309,7 @@ class Boosting(_Estimator):
 
     name = "boosting"
     title = "gradient-boosted trees"
+    mixes = True
     answers = ("category", "number")
 
     def _new(self, kind: str, cases: int, seed: int) -> Any:

@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from galenic.core import calibrate
+from galenic.core import blend, calibrate
 from galenic.core.contract import Answer, Definition, Field, Judged, Prepared, Settings, Values
 from galenic.core.errors import TaskError
 from galenic.core.figures import Figure, Sheet
@@ -97,6 +97,24 @@ class Number:
         if radius is None:
             return {"note": note}
         return {"radius": radius, "coverage": level, "cases": len(residuals), "note": note}
+
+    def weigh(
+        self, outputs: Mapping[str, Sequence[Any]], truths: Sequence[Any], field: Field, settings: Settings
+    ) -> Settings:
+        """Weights of the members' z-scores by which the squared error is least; see `core.blend.weigh`."""
+        known = settings["numbers"][field.name]
+        measures = [measured(truth) for truth in truths]
+        kept = [at for at, truth in enumerate(measures) if truth is not None]
+        z = np.array([measures[at] for at in kept], np.float64)
+        z = (z - known["mean"][0]) / known["sd"][0]
+        given = {
+            name: np.array([np.asarray(own[at], np.float64).ravel()[0] for at in kept]) for name, own in outputs.items()
+        }
+        return blend.weigh(given, z, lambda mixed, truth: (mixed - truth) ** 2, unit="squared error in variances")
+
+    def mix(self, outputs: Mapping[str, Any], weights: Mapping[str, float]) -> NDArray[Any]:
+        """A z-score (1,): the weighed sum of the members'."""
+        return np.asarray(sum(weight * np.asarray(outputs[name], np.float64) for name, weight in weights.items()))
 
     def quick(self, outputs: Sequence[Any], truths: Sequence[NDArray[Any]], field: Field) -> float:  # noqa: ARG002
         """Minus the root mean squared error in standard deviations, so that higher is better; NaN without a truth."""

@@ -44,6 +44,7 @@ class TfIdf:
 
     name: ClassVar[str] = "tfidf"
     title: ClassVar[str] = "TF-IDF and logistic regression"
+    mixes: ClassVar[bool] = True
 
     def __init__(self) -> None:
         self.terms: dict[Term, int] = {}

@@ -12,19 +12,16 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from galenic.core.contract import Budget, Outputs, Prepared, Runner, Settings
+from galenic.core.contract import Budget, Settings
 from galenic.core.network import Network
 from galenic.core.task import Task
 from galenic.images.vectors import (
     VectorNetwork,
+    Whole,
     conv,
     halvings,
-    infer_whole,
     normed,
-    shapes_of,
     shared_plan,
-    unfit,
-    with_mirror,
 )
 
 _MOST_STAGES = 5
@@ -60,14 +57,11 @@ class CnnModule(VectorNetwork):
         self.trunk = nn.Sequential(*made)
 
 
-class Cnn:
+class Cnn(Whole):
     """The plug: whole pictures, with or without rows beside them, to what one vector can answer."""
 
     name = "cnn"
     default = False
-
-    def fits(self, task: Task) -> str:
-        return unfit(task)
 
     def plan(self, task: Task, frames: Mapping[str, Settings], budget: Budget) -> tuple[Settings, dict[str, str]]:
         settings, reasons = shared_plan(task, frames, budget)
@@ -91,15 +85,6 @@ class Cnn:
 
     def build(self, task: Task, frames: Mapping[str, Settings], settings: Settings) -> Network:
         return CnnModule(task, frames, settings)
-
-    def infer(self, run: Runner, prepared: Prepared, frames: Mapping[str, Settings], settings: Settings) -> Outputs:
-        return infer_whole(run, prepared, frames, settings)
-
-    def mirrored(self, frames: Mapping[str, Settings], settings: Settings) -> Settings:
-        return with_mirror(frames, settings)
-
-    def shapes(self, frames: Mapping[str, Settings], settings: Settings) -> list[tuple[int, ...]]:
-        return shapes_of(frames, settings)
 
 
 CNN = Cnn()

@@ -12,20 +12,17 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from galenic.core.contract import Budget, Outputs, Prepared, Runner, Settings
+from galenic.core.contract import Budget, Settings
 from galenic.core.errors import PlanError
 from galenic.core.network import Network
 from galenic.core.task import Task
 from galenic.images.vectors import (
     VectorNetwork,
+    Whole,
     conv,
     halvings,
-    infer_whole,
     normed,
-    shapes_of,
     shared_plan,
-    unfit,
-    with_mirror,
 )
 
 BLOCKS = {18: [2, 2, 2, 2], 34: [3, 4, 6, 3], 50: [3, 4, 6, 3]}
@@ -143,14 +140,11 @@ class ResNetModule(VectorNetwork):
         return named
 
 
-class ResNet:
+class ResNet(Whole):
     """The plug: whole pictures, with or without rows beside them, to what one vector can answer."""
 
     name = "resnet"
     default = True
-
-    def fits(self, task: Task) -> str:
-        return unfit(task)
 
     def plan(self, task: Task, frames: Mapping[str, Settings], budget: Budget) -> tuple[Settings, dict[str, str]]:
         settings, reasons = shared_plan(task, frames, budget)
@@ -202,15 +196,6 @@ class ResNet:
 
     def build(self, task: Task, frames: Mapping[str, Settings], settings: Settings) -> Network:
         return ResNetModule(task, frames, settings)
-
-    def infer(self, run: Runner, prepared: Prepared, frames: Mapping[str, Settings], settings: Settings) -> Outputs:
-        return infer_whole(run, prepared, frames, settings)
-
-    def mirrored(self, frames: Mapping[str, Settings], settings: Settings) -> Settings:
-        return with_mirror(frames, settings)
-
-    def shapes(self, frames: Mapping[str, Settings], settings: Settings) -> list[tuple[int, ...]]:
-        return shapes_of(frames, settings)
 
 
 def _stem(space: Settings) -> tuple[Settings, list[list[int]]]:

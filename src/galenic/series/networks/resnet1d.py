@@ -10,14 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from galenic.core.contract import Budget, Settings
 from galenic.core.network import Features, Network
 from galenic.core.task import Task
-from galenic.series.recurrent import Whole, batch_for, heads, inputs_of, reasons_for, rows_width, unfit
+from galenic.series.recurrent import SideBySide, Whole, batch_for, inputs_of, reasons_for, unfit
 
 KERNELS = (8, 5, 3)
 WIDTHS = (64, 128, 128)
@@ -54,7 +53,7 @@ class Block(nn.Module):
         return out
 
 
-class ResNet1d(Network):
+class ResNet1d(SideBySide):
     """Waveforms (batch, samples, channels_i) and plain columns (batch, m_j) to one output a target.
 
     The mean over time takes in real samples only, where the last column of a waveform tells them.
@@ -62,8 +61,6 @@ class ResNet1d(Network):
 
     def __init__(self, task: Task, frames: Mapping[str, Settings], settings: Settings) -> None:
         super().__init__(task, frames)
-        self.series = tuple(settings["series"])
-        self.rows = tuple(name for name in self.inputs if name not in self.series)
         self.padded = {name: bool(frames["clock"]["series"][name]["padded"]) for name in self.series}
         self.strides = {name: math.prod(settings["strides"][name]) for name in self.series}
         widths = settings["widths"]
@@ -78,8 +75,7 @@ class ResNet1d(Network):
             )
             for name in self.series
         )
-        self.drop_output = nn.Dropout(settings["dropout"])
-        self.heads = heads(task, frames, widths[-1] * len(self.series) + rows_width(settings))
+        self.answer_from(widths[-1] * len(self.series), settings)
 
     def encode(self, embedded: Mapping[str, Tensor]) -> Features:
         """vector (batch, width a waveform + m_j): means over time, then the plain columns."""
@@ -92,13 +88,7 @@ class ResNet1d(Network):
                 parts.append((found * real[:, None]).sum(dim=2) / real.sum(dim=1, keepdim=True).clamp_min(1e-6))
             else:
                 parts.append(found.mean(dim=2))
-        parts += [embedded[name] for name in self.rows]
-        return Features(torch.cat(parts, dim=1), torch.cat(tokens, dim=1))
-
-    def forward(self, *arrays: Tensor) -> tuple[Tensor, ...]:
-        """Arrays of the inputs, in their order, to the output of each target."""
-        vector = self.drop_output(self.encode(dict(zip(self.inputs, arrays, strict=True))).vector)
-        return tuple(head(vector) for head in self.heads)
+        return self.beside_rows(parts, tokens, embedded)
 
 
 class ResNet1dPlug(Whole):

@@ -11,14 +11,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from galenic.core.contract import Budget, Settings
 from galenic.core.network import Features, Network
 from galenic.core.task import Task
-from galenic.series.recurrent import Whole, batch_for, heads, inputs_of, reasons_for, rows_width, unfit
+from galenic.series.recurrent import SideBySide, Whole, batch_for, inputs_of, reasons_for, unfit
 
 KERNEL = 3
 
@@ -44,13 +43,11 @@ class Block(nn.Module):
         return out
 
 
-class TcnNetwork(Network):
+class TcnNetwork(SideBySide):
     """Series (batch, steps, n_i) and plain columns (batch, m_j) to one output a target."""
 
     def __init__(self, task: Task, frames: Mapping[str, Settings], settings: Settings) -> None:
         super().__init__(task, frames)
-        self.series = tuple(settings["series"])
-        self.rows = tuple(name for name in self.inputs if name not in self.series)
         width = settings["width"]
         self.trunks = nn.ModuleList(
             nn.Sequential(
@@ -61,9 +58,7 @@ class TcnNetwork(Network):
             )
             for name in self.series
         )
-        total = 2 * width * len(self.series) + rows_width(settings)
-        self.drop_output = nn.Dropout(settings["dropout"])
-        self.heads = heads(task, frames, total)
+        self.answer_from(2 * width * len(self.series), settings)
 
     def encode(self, embedded: Mapping[str, Tensor]) -> Features:
         """vector (batch, ...): of each series the last step and the mean, then the plain columns."""
@@ -72,13 +67,7 @@ class TcnNetwork(Network):
             states = trunk(embedded[name].transpose(1, 2))  # (batch, width, steps)
             parts += [states[:, :, -1], states.mean(dim=2)]
             tokens.append(states.transpose(1, 2))
-        parts += [embedded[name] for name in self.rows]
-        return Features(torch.cat(parts, dim=1), torch.cat(tokens, dim=1))
-
-    def forward(self, *arrays: Tensor) -> tuple[Tensor, ...]:
-        """Arrays of the inputs, in their order, to the output of each target."""
-        vector = self.drop_output(self.encode(dict(zip(self.inputs, arrays, strict=True))).vector)
-        return tuple(head(vector) for head in self.heads)
+        return self.beside_rows(parts, tokens, embedded)
 
 
 class Tcn(Whole):

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from galenic.core import registry
 from galenic.core.contract import Budget, Outputs, Prepared, Runner, Settings
-from galenic.core.network import Features, Network
+from galenic.core.network import Features, Network, heads
 from galenic.core.task import Task
 
 
@@ -46,9 +46,7 @@ class Perceptron(Network):
         self.first = nn.Linear(sum(settings["sizes"]), width)
         self.blocks = nn.Sequential(*(Block(width, settings["dropout"]) for _ in range(settings["depth"])))
         self.norm = nn.LayerNorm(width)
-        self.heads = nn.ModuleList(
-            registry.target(field).head(field, width, frames[registry.kind(field.kind).frame]) for field in task.targets
-        )
+        self.heads = heads(task, frames, width)
 
     def encode(self, embedded: Mapping[str, Tensor]) -> Features:
         """Features (batch, width) of all input fields side by side."""

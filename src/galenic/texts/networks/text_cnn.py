@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from galenic.core import registry
 from galenic.core.contract import Batch, Budget, Outputs, Prepared, Runner, Settings
-from galenic.core.network import Features, Loss, Network
+from galenic.core.network import Features, Loss, Network, heads
 from galenic.core.task import Task
 from galenic.texts.tokens import FIRST, PAD
 
@@ -87,9 +87,7 @@ class TextNetwork(Network):
         self.row = nn.ModuleList(nn.Linear(self.shapes[name][0], _ROW) for name in self.rows)
         width = len(self.texts) * (dim + filters * len(widths)) + len(self.rows) * _ROW
         self.drop = nn.Dropout(settings["dropout"])
-        self.heads = nn.ModuleList(
-            registry.target(field).head(field, width, frames[registry.kind(field.kind).frame]) for field in task.targets
-        )
+        self.heads = heads(task, frames, width)
 
     def embed(self, batch: Batch) -> dict[str, Tensor]:
         """Words as vectors (batch, length, dim); rows as they are."""
