@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -219,6 +219,7 @@ class Frame(Protocol):
         ...
 
 
+@runtime_checkable
 class Collating(Protocol):
     """What a frame of ragged samples has besides."""
 
