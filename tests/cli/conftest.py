@@ -30,6 +30,16 @@ def run() -> Run:
     return invoke
 
 
+@pytest.fixture(scope="session")
+def model(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Result]:
+    """A model folder, and what training it printed."""
+    folder = tmp_path_factory.mktemp("runs") / "model"
+    words = ["train", "breast_cancer", "--budget", "30steps", "-o", str(folder)]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 0, result.stderr
+    return folder, result
+
+
 class _Handler(SimpleHTTPRequestHandler):
     asked: list[str]
 

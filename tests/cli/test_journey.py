@@ -2,36 +2,21 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 import json
-import signal
-import subprocess
-import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
 from galenic import catalog, demonstration, verbs
 from galenic.cli import check, demo, evaluate, export, predict, report, train
-from galenic.cli.door import app
 from galenic.core import bundle
 
 Run = Callable[..., Result]
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Result]:
-    """A model folder, and what training it printed."""
-    folder = tmp_path_factory.mktemp("runs") / "model"
-    words = ["train", "breast_cancer", "--budget", "30steps", "-o", str(folder)]
-    result = CliRunner().invoke(app, words)
-    assert result.exit_code == 0, result.stderr
-    return folder, result
 
 
 @pytest.fixture
@@ -168,42 +153,6 @@ def test_an_unpacked_export_is_reported_and_handed_on(run: Run, model: tuple[Pat
     assert {name for name in before if before[name] != after[name]} <= {"digests"}
     assert {name for name in before["digests"] if before["digests"][name] != after["digests"][name]} <= {"card.md"}
     assert run("export", str(copy), "-o", str(tmp_path / "again.zip")).exit_code == 0
-
-
-def interrupted(out: Path, budget: str) -> subprocess.CompletedProcess[str]:
-    """A training that gets Ctrl-C as its first steps run: the line of the stage before them has come."""
-    words = [sys.executable, "-m", "galenic.cli", "train", "breast_cancer", "--budget", budget, "-o", str(out)]
-    # a shell that runs the tests in its background has Ctrl-C ignored, and a child would inherit that
-    listens = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
-    with subprocess.Popen(
-        words, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, preexec_fn=listens
-    ) as running:
-        assert running.stderr is not None
-        assert running.stdout is not None
-        before = next((line for line in running.stderr if line.startswith("probing this device: ")), "")
-        running.send_signal(signal.SIGINT)
-        complaint, said = before + running.stderr.read(), running.stdout.read()
-    return subprocess.CompletedProcess(words, running.returncode, said, complaint)
-
-
-def test_a_stopped_training_says_how_to_go_on(tmp_path: Path) -> None:
-    done = interrupted(tmp_path / "model", "5m")
-    assert done.returncode == 3, done.stderr
-    last = done.stderr.splitlines()[-2:]
-    assert last[0].startswith("stopped: training into ")
-    assert last[1] == "what to do: continue with the same command and --resume"
-    assert "Traceback" not in done.stderr
-    assert done.stdout == ""
-    assert not (tmp_path / "model" / "metrics.json").exists()
-
-
-@pytest.mark.slow
-def test_a_stopped_training_goes_on(run: Run, tmp_path: Path) -> None:
-    out = tmp_path / "model"
-    assert interrupted(out, "10s").returncode == 3
-    resumed = run("train", "breast_cancer", "--budget", "10s", "-o", str(out), "--resume")
-    assert resumed.exit_code == 0, resumed.stderr
-    assert (out / "metrics.json").is_file()
 
 
 def test_each_command_offers_what_its_verb_takes() -> None:

@@ -60,6 +60,12 @@ class TestVerify:
             (folder / name).write_bytes(whole)
         bundle.verify(folder)
 
+    def test_sealing_takes_away_what_a_kill_left_half_written(self, folder):
+        for name in (".aside-1.json", "learners/prior/.aside-2.safetensors", "private/.aside-3.npy"):
+            (folder / name).write_text("half")
+        bundle.seal(folder, {})
+        assert list(folder.rglob(".aside-*")) == []
+
     def test_a_missing_file_is_named(self, folder):
         (folder / "plan.json").unlink()
         with pytest.raises(DigestError, match=r"plan\.json is missing"):

@@ -91,6 +91,8 @@ class TestAlone:
         assert (ranks.count(), ranks.own(), ranks.first()) == (1, 0, True)
         assert ranks.share([3, 1, 2]) == [3, 1, 2]
         assert ranks.agree({"a": 1}) == {"a": 1}
+        assert (ranks.anyone(True), ranks.anyone(False)) == (True, False)
+        ranks.meet()
 
     def test_ending_what_was_not_begun(self):
         ranks.end()

@@ -44,7 +44,12 @@ def load_weights(path: Path) -> dict[str, Tensor]:
 
 
 def seal(folder: Path, provenance: Mapping[str, Any]) -> None:
-    """Write provenance.json with the digest of every file of the model folder that is not private."""
+    """Write provenance.json with the digest of every file of the model folder that is not private.
+
+    What a killed run left half-written beside its files goes.
+    """
+    for left in [path for path in folder.rglob(".aside-*") if path.is_file()]:
+        left.unlink()
     digests = {name: sha256(folder / name) for name in public_files(folder) if name not in _LOOSE}
     write_json(folder / "provenance.json", {"format": FORMAT, **provenance, "digests": digests})
 

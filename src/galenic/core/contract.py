@@ -263,6 +263,7 @@ class Frame(Protocol):
         ...
 
 
+@runtime_checkable
 class Collating(Protocol):
     """What a frame of ragged samples has besides."""
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
 from galenic.core import registry
-from galenic.core.contract import Batch, Budget, Field, Frame, Prepared, Settings, Summary, Values
+from galenic.core.contract import Batch, Budget, Collating, Field, Frame, Prepared, Settings, Summary, Values
 from galenic.core.task import Task
 
 
@@ -67,9 +67,8 @@ class Frames:
         values: dict[str, torch.Tensor] = {}
         present: dict[str, torch.Tensor] = {}
         for name, frame in self.frames.items():
-            own_way: Callable[[Sequence[Mapping[str, torch.Tensor]]], Batch] | None = getattr(frame, "collate", None)
-            if own_way is not None:
-                own = own_way([self._taken(sample, name) for sample in rest])
+            if isinstance(frame, Collating):
+                own = frame.collate([self._taken(sample, name) for sample in rest])
                 values |= own.values
                 present |= own.present
         stacked = collate(rest)

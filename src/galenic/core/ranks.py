@@ -49,6 +49,22 @@ def share(items: Sequence[T]) -> list[T]:
     return list(items[own() :: count()])
 
 
+def anyone(said: bool) -> bool:
+    """Whether any rank says so; every rank must ask."""
+    if count() == 1:
+        return said
+    device = "cuda" if distributed.get_backend() == "nccl" else "cpu"
+    votes = torch.tensor([int(said)], device=device)
+    distributed.all_reduce(votes)
+    return bool(votes.item())
+
+
+def meet() -> None:
+    """Wait until every rank has come here."""
+    if count() > 1:
+        distributed.barrier()
+
+
 def agree(value: T) -> T:
     """The first rank's value, in every rank."""
     if count() == 1:

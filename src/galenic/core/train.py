@@ -197,8 +197,9 @@ class Trainer:
         with held_interrupt() as interrupted:
             while self.step < self.plan.steps:
                 self.one_step()
-                if interrupted():
+                if ranks.anyone(interrupted()):
                     self.save()
+                    ranks.meet()  # a rank that leaves first has torchrun end the others, amid their saving
                     raise KeyboardInterrupt
                 self.seconds = before + time.monotonic() - began
                 if self.step % self.plan.evaluate_every == 0 or self.step == self.plan.steps:
