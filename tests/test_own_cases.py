@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 import galenic
 from galenic.cli.door import app
 from galenic.core.contract import Field
-from galenic.core.errors import MissingFile
+from galenic.core.errors import MissingFile, TableError
 from galenic.core.task import Task
 
 TARGET = "ill:category"
@@ -98,10 +98,14 @@ def test_a_task_file_of_ones_own_with_its_split(home: Path, elsewhere: Path, mon
 
 def test_cases_that_are_gone_are_told(home: Path, elsewhere: Path) -> None:
     galenic.train(home / "cases.csv", targets=[TARGET], budget="20steps", out="model")
+    pd.read_csv(home / "cases.csv").head(70).to_csv(home / "fewer.csv", index=False)
     shutil.move(home / "cases.csv", home / "moved.csv")
     with pytest.raises(MissingFile, match=r"were read from .*cases\.csv, which is not there"):
         galenic.evaluate("model")
     assert galenic.evaluate("model", home / "moved.csv")["cases"] == 80
+    shutil.move(home / "fewer.csv", home / "cases.csv")
+    with pytest.raises(TableError, match="are no longer in the table"):
+        galenic.evaluate("model", part="train")
     (elsewhere / "model/private/task.toml").unlink()
     with pytest.raises(MissingFile, match="are not named in"):
         galenic.evaluate("model")

@@ -148,6 +148,15 @@ def test_a_task_file_may_name_a_folder_of_known_layout(table: Path) -> None:
     assert values["image"].source == (table.parent / "scans" / "1.nii.gz").resolve()
 
 
+def test_a_model_finds_its_folder_of_known_layout_again(table: Path, tmp_path: Path) -> None:
+    found = sources.find(table.parent / "scans")
+    kept = tmp_path / "model" / "private" / "task.toml"
+    found.task.model_copy(update={"table": str(found.place)}).save(kept)
+    again = sources.of_model(tmp_path / "model", found.task)
+    assert again.root == found.root
+    assert again.table.equals(found.table)
+
+
 def test_a_folder_is_read_by_the_layout_that_knows_it(table: Path) -> None:
     found = sources.find(table.parent / "scans")
     assert found.table["id"].tolist() == ["0", "1", "2"]

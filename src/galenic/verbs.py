@@ -19,7 +19,7 @@ from galenic.core import bundle, finish, ranks, registry, simple
 from galenic.core.cases import Cases, find_roles, matching, open_cases
 from galenic.core.contract import Answer, Target, Values
 from galenic.core.decide import make_plan
-from galenic.core.errors import GalenicError, InputError, MissingFile
+from galenic.core.errors import GalenicError, InputError, MissingFile, TableError
 from galenic.core.files import inside, write_json, write_text
 from galenic.core.fit import Job, open_job, train_job
 from galenic.core.model import Model, load_model
@@ -209,6 +209,11 @@ def evaluate(
         found = sources.of_model(model.folder, model.task)
         cases = open_cases(found.table, found.root, model.task)
         rows = [row for row, own in enumerate(cases.ids) if own in split]
+        if len(rows) < len(split):
+            raise TableError(
+                f"{len(split) - len(rows)} of the {len(split)} cases of the part {part!r} are no longer in the table",
+                todo="bring the table back as it was, or name a table of cases to be scored instead",
+            )
     else:
         cases = open_cases(sources.read_cases(Path(table)), sources.root_of(Path(table)), model.task)
         rows, part = list(range(len(cases))), Path(table).stem

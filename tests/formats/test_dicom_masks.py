@@ -10,7 +10,7 @@ import pydicom
 import pytest
 from pydicom.dataset import Dataset
 
-from galenic.core.errors import GeometryError, MissingFile, SeriesError, UnsupportedFile, ValueProblem
+from galenic.core.errors import GeometryError, MissingFile, SeriesError, UnsafeFile, UnsupportedFile, ValueProblem
 from galenic.formats import dicom, nifti
 from galenic.formats.dicom_masks import names_in, read_any, read_named
 from galenic.formats.dicom_seg import write_seg
@@ -92,6 +92,10 @@ def test_a_folder_that_holds_one_is_as_good_as_the_file(scan, seg, tmp_path):
     assert read_named(tmp_path / "drawn", image, ["liver"]).array.any()
     with pytest.raises(UnsupportedFile, match="holds 0 DICOM SEG or RTSTRUCT"):
         read_named(scan, image, ["liver"])
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked" / "a").symlink_to(tmp_path / "drawn" / "inner" / "a")
+    with pytest.raises(UnsafeFile, match="leads out of its folder"):
+        read_named(tmp_path / "linked", image, ["liver"])
 
 
 def test_a_seg_is_laid_on_the_same_grid_in_another_format(scan, seg, tmp_path):

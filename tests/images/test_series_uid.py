@@ -17,6 +17,7 @@ from galenic.core.contract import Field
 from galenic.core.errors import MissingFile, SeriesError, TableError, TaskError
 from galenic.core.split import divide
 from galenic.core.task import Task
+from galenic.formats import index, nifti
 from galenic.images.kinds import IMAGE
 
 UIDS = ("1.2.840.5.11", "1.2.840.5.12")
@@ -64,6 +65,12 @@ def test_a_cell_names_it_itself_or_both_say_the_same(export):
     cells = [f"export#{uid}" for uid in UIDS]
     assert seen(export, task(), image=cells) == [[1], [2]]
     assert seen(export, task(), image=cells, series_uid=[UIDS[0], None]) == [[1], [2]]
+
+
+def test_beside_a_file_a_uid_only_says_where_it_came_from(export):
+    image = index.read_image(f"{export}#{UIDS[0]}")
+    nifti.write_image(image, export.parent / "a.nii.gz")
+    assert seen(export, task(), image=["a.nii.gz", "export"], series_uid=["1.9.9", UIDS[1]]) == [[1], [2]]
 
 
 def test_each_channel_its_own_series(export):

@@ -166,7 +166,7 @@ def open_cases(table: pd.DataFrame, root: Path, task: Task, *, with_targets: boo
     for one in wanted:
         _check_columns(table, one)
         joined = getattr(registry.kind(one.kind), "joined", None)
-        table = table if joined is None else joined(one, table)
+        table = table if joined is None else joined(one, table, root)
     roles = find_roles(table, task)
     ids = _ids(table, roles, task)
     opened = {}

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from galenic.core.errors import GeometryError, UnsupportedFile, ValueProblem
+from galenic.core.errors import GeometryError, UnsafeFile, UnsupportedFile, ValueProblem
 from galenic.formats.dicom_header import open_dataset
 from galenic.formats.dicom_seg import LABEL_MAP, SEGMENTATION, list_segments, read_seg
 from galenic.formats.guard import existing
@@ -65,6 +65,9 @@ def _opened(path: Path) -> tuple[Path, str]:
     """The file, and its SOP class."""
     path = existing(path)
     files = sorted(path.rglob("*")) if path.is_dir() else [path]
+    for file in files:
+        if path.is_dir() and file.is_symlink() and not file.resolve().is_relative_to(path.resolve()):
+            raise UnsafeFile(f"{file} is a link that leads out of its folder", todo="put the file itself there")
     found = [(file, kind) for file in files if file.is_file() and (kind := _sop_class(file)) in _HELD]
     if len(found) == 1:
         return found[0]

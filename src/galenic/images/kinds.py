@@ -56,9 +56,9 @@ class ImageKind:
         done |= {"series_uid": series} if series else {}
         return field.model_copy(update={"options": done})
 
-    def joined(self, field: Field, table: pd.DataFrame) -> pd.DataFrame:
+    def joined(self, field: Field, table: pd.DataFrame, root: Path) -> pd.DataFrame:
         """The table with each cell's DICOM series in it; see read.with_series."""
-        return read.with_series(field, table)
+        return read.with_series(field, table, root)
 
     def open(self, field: Field, table: pd.DataFrame, root: Path) -> read.ImageSource:
         return read.open_images(field, table, root)

@@ -67,10 +67,11 @@ def locate(field: Field, table: pd.DataFrame, root: Path) -> list[tuple[Path | N
     return rows
 
 
-def with_series(field: Field, table: pd.DataFrame) -> pd.DataFrame:
+def with_series(field: Field, table: pd.DataFrame, root: Path) -> pd.DataFrame:
     """The table with the series that another column names written into the field's cells, as FOLDER#UID.
 
-    That column is the option series_uid, else COLUMN_series_uid, else (for a field of one column) series_uid.
+    Only in cells that are folders: beside a file the UID says where that came from, no more. The column is the option
+    series_uid, else COLUMN_series_uid, else (for a field of one column) series_uid.
     TableError where the option names a column that is not there.
     """
     own, done = _columns(field, table), table
@@ -85,15 +86,15 @@ def with_series(field: Field, table: pd.DataFrame) -> pd.DataFrame:
         named = next((name for name in usual if name in table.columns and name not in own), None)
         if named is not None:
             cells = zip(table[column], table[named], strict=True)
-            done = done.assign(**{column: [_with_uid(cell, uid) for cell, uid in cells]})
+            done = done.assign(**{column: [_with_uid(cell, uid, root) for cell, uid in cells]})
     return done
 
 
-def _with_uid(cell: Any, uid: Any) -> Any:
-    if pd.isna(cell) or pd.isna(uid) or not str(cell).strip() or not str(uid).strip():
+def _with_uid(cell: Any, uid: Any, root: Path) -> Any:
+    path = _path(cell, root)
+    if path is None or pd.isna(uid) or not str(uid).strip() or not path.is_dir():
         return cell
-    end = f"#{str(uid).strip()}"
-    return str(cell).strip().removesuffix(end) + end
+    return f"{str(cell).strip()}#{str(uid).strip()}"
 
 
 def _columns(field: Field, table: pd.DataFrame) -> list[str]:
