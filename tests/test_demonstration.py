@@ -244,6 +244,7 @@ def check_whole(out: Path, report: Path) -> dict[str, dict]:
     for text in (
         "Smoke demo", "within-one-subject", "Not a medical device", "intensity threshold", "mean mask",
         "logistic regression", "predicted/brain/slice-", "predicted/breast_cancer/", "data:image/svg+xml",
+        "predicted/ecg_lead/live.csv", "the last answer is that of the whole window",
     ):  # fmt: skip
         assert text in html
     masks = sorted((out / "predicted" / "brain").glob("*.nii.gz"))
@@ -261,7 +262,7 @@ def check_whole(out: Path, report: Path) -> dict[str, dict]:
 
 
 def test_the_whole_runs_with_few_steps_on_coarse_pixels(tmp_path: Path) -> None:
-    report = demo(tmp_path / "out", brain_budget="12steps", table_budget="30steps", pixel_mm=4)
+    report = demo(tmp_path / "out", brain_budget="12steps", table_budget="30steps", ecg_budget="30steps", pixel_mm=4)
     scores = check_whole(tmp_path / "out", report)
     assert scores["intensity threshold"]["dice"]["value"] < 0.65
 
@@ -275,4 +276,4 @@ def test_the_whole_keeps_its_promise(tmp_path: Path) -> None:
     assert time.monotonic() - began < 180
     assert scores["model"]["dice"]["low"] > scores["intensity threshold"]["dice"]["high"] + 0.2
     assert scores["model"]["dice"]["value"] > 0.85
-    check_whole(out, demo(out, brain_budget="20s", table_budget="30steps"))
+    check_whole(out, demo(out, brain_budget="20s", table_budget="30steps", ecg_budget="30steps"))

@@ -1,4 +1,4 @@
-"""`galenic demo`: a brain's tissues by U-Net and a breast-cancer table, on data inside dependencies, in one report.
+"""`galenic demo`: a brain's tissues, a breast-cancer table and an ECG, on data inside dependencies, in one report.
 
 The brain is the MNI152 average (Fonov et al., NeuroImage 54:313, 2011) that nilearn holds. As given, two cuts of its
 intensity nearly repeat its tissue maps, so every slice gets what scanners add: a smooth bias field and noise.
@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from galenic import catalog, pictures, verbs
+from galenic import catalog, demonstration_ecg, pictures, verbs
 from galenic.core import bundle
 from galenic.core.contract import Field
 from galenic.core.errors import InputError, MissingExtra, UnsupportedFile
@@ -34,7 +34,7 @@ Array = NDArray[np.floating]
 
 MARK = "demo.json"
 _MAKER = "galenic demo"
-HOLDS = ("brain", "breast_cancer", "data", "predicted", "report.html", MARK)
+HOLDS = ("brain", "breast_cancer", "ecg_lead", "data", "predicted", "report.html", MARK)
 
 _FILE = "mni_icbm152_{}_tal_nlin_sym_09a_converted.nii.gz"
 _SHAPE = (189, 233, 197)  # slices, rows, columns of the template, 1 mm
@@ -84,9 +84,9 @@ class Template:
 
 def demo(
     out: Path | str, *, progress: Progress | None = None, brain_budget: str = "70s", table_budget: str = "400steps",
-    pixel_mm: int = 1,
+    ecg_budget: str = "300steps", pixel_mm: int = 1,
 ) -> Path:  # fmt: skip
-    """Train, evaluate and predict both tasks below `out`; the path of the joint report.
+    """Train, evaluate and predict the three tasks below `out`; the path of the joint report.
 
     pixel_mm: 1 takes every pixel of a slice, 4 every fourth in both directions: coarser, and sixteen times quicker.
     An earlier demo in `out` is replaced. Raises MissingExtra without nilearn, InputError where `out` holds anything
@@ -98,11 +98,14 @@ def demo(
     clear(out)
     progress.stage("making slices of the brain")
     task = write_slices(out / "data" / "brain", template, pixel_mm)
-    progress.say("1 of 2: grey and white matter in slices of one averaged brain, by U-Net")
+    progress.say("1 of 3: grey and white matter in slices of one averaged brain, by U-Net")
     verbs.train(task, budget=brain_budget, out=out / "brain", progress=progress)
-    progress.say("2 of 2: malignant or benign, from a table of measurements")
+    progress.say("2 of 3: malignant or benign, from a table of measurements")
     verbs.train("breast_cancer", budget=table_budget, out=out / "breast_cancer", progress=progress)
-    contents = [_brain_content(out, progress), _breast_content(out, progress)]
+    progress.say("3 of 3: limb or chest lead, from a second of one person's ECG, row by row as it comes in")
+    lead = demonstration_ecg.write_windows(out / "data" / "ecg_lead")
+    verbs.train(lead, budget=ecg_budget, out=out / "ecg_lead", network="gru", alone=True, progress=progress)
+    contents = [_brain_content(out, progress), _breast_content(out, progress), _ecg_content(out)]
     write_report(out / "report.html", contents)
     return out / "report.html"
 
@@ -277,6 +280,24 @@ def _breast_content(out: Path, progress: Progress) -> Content:
     written = verbs.predict(out / "breast_cancer", [given], out / "predicted" / "breast_cancer", progress=progress)
     content = pictures.content_of(out / "breast_cancer", smoke=True)
     return dataclasses.replace(content, data=content.data | {"predicted_from_a_table": _told(out, given, written)})
+
+
+def _ecg_content(out: Path) -> Content:
+    """The model's part of the report, with what it said of the test windows row by row."""
+    live, apart = demonstration_ecg.live(out / "ecg_lead", out / "data" / "ecg_lead")
+    path = out / "predicted" / "ecg_lead" / "live.csv"
+    with write_aside(path) as aside:
+        live.to_csv(aside, index=False)
+    chances = live.filter(like="p(chest)")
+    right = {name: ((own > 0.5) == (live["truth"] == "chest")).mean() for name, own in chances.items()}
+    some = [*chances][4 :: len([*chances]) // 5]
+    told = ", ".join(f"{100 * right[name]:.0f} % after {name.split('after ')[1]}" for name in some)
+    content = pictures.content_of(out / "ecg_lead", smoke=True)
+    said = (
+        f"{path.relative_to(out).as_posix()}: {len(live)} test windows, a row every {1000 / demonstration_ecg.THINNED:.0f} "
+        f"ms; called rightly {told}; the last answer is that of the whole window within {apart:.0e}"
+    )
+    return dataclasses.replace(content, data=content.data | {"fed_row_by_row": said})
 
 
 def _test_ids(folder: Path) -> list[str]:

@@ -157,7 +157,7 @@ def test_an_unpacked_export_is_reported_and_handed_on(run: Run, model: tuple[Pat
 
 def test_each_command_offers_what_its_verb_takes() -> None:
     """A setting of a verb without its option, or an option that no verb knows, would go unnoticed."""
-    others = {"progress", "as_json", "sealed", "brain_budget", "table_budget", "pixel_mm"}
+    others = {"progress", "as_json", "sealed", "brain_budget", "table_budget", "ecg_budget", "pixel_mm"}
     others |= {"leave_out"}  # a verb of its own
     for module in (check, demo, evaluate, export, predict, report, train):
         name = module.__name__.rpartition(".")[2]

@@ -27,6 +27,7 @@ STEPS, LONG_STEPS, LONG_SECONDS = 64, 128, 3600
 SAMPLES = 4096  # of a waveform; longer ones are taken at a lower rate
 LEAST_RATE_HZ = 60.0  # that a waveform is thinned to
 _ROUND_HOURS = (
+    *(seconds / 3600 for seconds in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30)),
     1 / 60, 1 / 30, 1 / 12, 1 / 6, 0.25, 0.5, 1, 2, 3, 4, 6, 8, 12, 24, 48, 168, 336, 720, 2160, 8766,
 )  # fmt: skip
 
@@ -264,11 +265,19 @@ def _grid(
     step = next((own for own in _ROUND_HOURS if own >= least), _ROUND_HOURS[-1])
     steps = max(1, math.ceil(length / step - 0.02))
     reasons["grid"] = (
-        f"{steps} steps of {step:g} h: "
+        f"{steps} steps of {_in_words(step)}: "
         + ("up to the time that the task names" if until else "as long as the longest twentieth of the training cases")
-        + f", a round step of at least the usual gap between measurements ({usual:.2g} h), at most {most} steps"
+        + f", a round step of at least the usual gap between measurements ({_in_words(usual)}), at most {most} "
+        "steps"
     )
     return {"step_hours": step, "steps": steps}
+
+
+def _in_words(hours: float) -> str:
+    """In the unit in which it is a number from 1 up; seconds below a minute."""
+    if hours >= 1:
+        return f"{hours:.3g} h"
+    return f"{60 * hours:.3g} min" if 60 * hours >= 0.999 else f"{3600 * hours:.2g} s"
 
 
 def _vary(histories: bool, reasons: dict[str, str]) -> dict[str, Any]:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor, nn
 
 from galenic.core.contract import Budget, Settings
 from galenic.core.network import Network
 from galenic.core.task import Task
 from galenic.series.recurrent import Cells, Recurrent, Whole, plan_recurrent, unfit
+from galenic.series.unrolled import unroll_gru
 
 
 class GruNetwork(Recurrent):
@@ -26,6 +28,9 @@ class GruNetwork(Recurrent):
         self.cell = nn.GRU(self.width, self.hidden, batch_first=True)
 
     def unroll(self, x: Tensor) -> Tensor:
+        """While training on the CPU by our own passes, see `series.unrolled`; else by torch's kernel."""
+        if self.training and torch.is_grad_enabled() and x.device.type == "cpu":
+            return unroll_gru(self.cell, x)
         states: Tensor = self.cell(x)[0]
         return states
 
