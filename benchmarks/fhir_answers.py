@@ -20,6 +20,7 @@ import galenic
 from galenic import sources
 from galenic.core.cases import open_cases
 from galenic.core.contract import Field
+from galenic.sources import Found
 from records import keep, verdict
 
 BAR = 200
@@ -27,10 +28,10 @@ TASK = "icu_mortality"
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def bundle_of(path: Path, units: dict[str, str], static: list[str], patient: str) -> dict[str, object]:
-    """A stay's file as a FHIR R4 Bundle of Observations."""
+def entries_of(path: Path, units: dict[str, str], static: list[str], patient: str) -> list[dict[str, object]]:
+    """A stay's file as the entries of a FHIR R4 Bundle of Observations."""
     start = datetime(2010, 1, 1, tzinfo=UTC)
-    entries = []
+    entries: list[dict[str, object]] = []
     for line in path.read_text(encoding="utf-8").splitlines()[1:]:
         moment, name, value = line.split(",")
         if not name or name in static or float(value) == -1:
@@ -43,7 +44,31 @@ def bundle_of(path: Path, units: dict[str, str], static: list[str], patient: str
             "subject": {"reference": f"Patient/{patient}"}, "effectiveDateTime": when.isoformat(),
             "valueQuantity": quantity,
         }})  # fmt: skip
-    return {"resourceType": "Bundle", "type": "collection", "entry": entries}
+    return entries
+
+
+def lay_out(found: Found, series: Field, folder: Path, stays: int) -> list[int]:
+    """Write bundles, their table and a task on them; how many observations each bundle holds."""
+    folder.mkdir(parents=True, exist_ok=True)
+    table = found.table.head(stays).reset_index(drop=True)
+    cells, sizes = [], []
+    for own, record in zip(table["id"], table["record"], strict=True):
+        path = folder / f"{own}.json"
+        options = series.options
+        entries = entries_of(found.root / str(record), options["units"], options["static"], str(own))
+        told = {"resourceType": "Bundle", "type": "collection", "entry": entries}
+        path.write_text(json.dumps(told), encoding="utf-8")
+        cells.append(path.name)
+        sizes.append(len(entries))
+    table.assign(record=cells).to_csv(folder / "cases.csv", index=False)
+    kept = {name: own for name, own in series.options.items() if name in ("until_hours", "units")}
+    field = Field(name=series.name, kind="series", columns=["record"], options=kept)
+    task = found.task.model_copy(update={
+        "name": "icu_fhir", "data": None, "split": None, "table": "cases.csv",
+        "inputs": [field, *(one for one in found.task.inputs if one is not series)],
+    })  # fmt: skip
+    task.save(folder / "icu_fhir.toml")
+    return sizes
 
 
 def main() -> None:
@@ -59,25 +84,7 @@ def main() -> None:
     found = sources.find(TASK)
     (series,) = (one for one in found.task.inputs if one.kind == "series")
     folder = given.out / "bundles"
-    folder.mkdir(parents=True, exist_ok=True)
-    table = found.table.head(given.stays).reset_index(drop=True)
-    cells, sizes = [], []
-    for own, record in zip(table["id"], table["record"], strict=True):
-        path = folder / f"{own}.json"
-        options = series.options
-        told = bundle_of(found.root / str(record), options["units"], options["static"], str(own))
-        path.write_text(json.dumps(told), encoding="utf-8")
-        cells.append(path.name)
-        sizes.append(len(told["entry"]))  # type: ignore[arg-type]
-    table = table.assign(record=cells)
-    table.to_csv(folder / "cases.csv", index=False)
-    kept = {name: own for name, own in series.options.items() if name in ("until_hours", "units")}
-    field = Field(name=series.name, kind="series", columns=["record"], options=kept)
-    task = found.task.model_copy(update={
-        "name": "icu_fhir", "data": None, "split": None, "table": "cases.csv",
-        "inputs": [field, *(one for one in found.task.inputs if one is not series)],
-    })  # fmt: skip
-    task.save(folder / "icu_fhir.toml")
+    sizes = lay_out(found, series, folder, given.stays)
     out = given.out / ("alone" if given.alone else "model")
     if not (out / "provenance.json").is_file():
         galenic.train(folder / "icu_fhir.toml", out=out, budget=given.budget, alone=given.alone)
@@ -103,7 +110,7 @@ def main() -> None:
     rate = len(rows) / median(took[1:])
     each = {name: round(1000 * own / len(rows), 2) for name, own in parts.items()}
     print(
-        f"{len(rows)} bundles of {median(sizes):.0f} observations (median), {'network alone' if given.alone else 'blend'}: "
+        f"{len(rows)} bundles of {median(sizes):.0f} observations, {'network alone' if given.alone else 'blend'}: "
         f"{rate:.0f} a second, bar {BAR}: {verdict(rate >= BAR)}; ms each: {each}"
     )
     measured = {

@@ -56,8 +56,8 @@ def main() -> None:
             took.append(time.perf_counter() - began)
         rate = given.patients * len(many) / median(took[1:])
         print(
-            f"{name}, {given.patients} patients, {many.shape[2]} numbers an hour: {rate:,.0f} patient-hours a second, bar "
-            f"{BAR:,}: {verdict(rate >= BAR)}; apart from the whole-sequence run by {apart:.1e}, bar {CLOSE:.0e}: "
+            f"{name}, {given.patients} patients, {many.shape[2]} numbers an hour: {rate:,.0f} patient-hours a second, "
+            f"bar {BAR:,}: {verdict(rate >= BAR)}; apart from the whole-sequence run by {apart:.1e}, bar {CLOSE:.0e}: "
             f"{verdict(apart <= CLOSE)}"
         )
         measured = {

@@ -1,4 +1,4 @@
-"""Training an epoch of challenge2012-set-a: galenic's loop beside two usual ones, the same network, batch and optimiser.
+"""Training an epoch of challenge2012-set-a: galenic's loop beside usual ones, the same network, batch and optimiser.
 
 Candidates take turns, one epoch each a round, in one process:
 

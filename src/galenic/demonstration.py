@@ -294,8 +294,9 @@ def _ecg_content(out: Path) -> Content:
     told = ", ".join(f"{100 * right[name]:.0f} % after {name.split('after ')[1]}" for name in some)
     content = pictures.content_of(out / "ecg_lead", smoke=True)
     said = (
-        f"{path.relative_to(out).as_posix()}: {len(live)} test windows, a row every {1000 / demonstration_ecg.THINNED:.0f} "
-        f"ms; called rightly {told}; the last answer is that of the whole window within {apart:.0e}"
+        f"{path.relative_to(out).as_posix()}: {len(live)} test windows, a row every "
+        f"{1000 / demonstration_ecg.THINNED:.0f} ms; called rightly {told}; the last answer is that of the whole window "
+        f"within {apart:.0e}"
     )
     return dataclasses.replace(content, data=content.data | {"fed_row_by_row": said})
 

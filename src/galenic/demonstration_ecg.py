@@ -32,7 +32,7 @@ PARTS = {"train": (0.0, 5.0), "valid": (5.0, 6.2), "calib": (6.2, 7.6), "test": 
 SAMPLES, TABLE = "samples.csv", "cases.csv"
 _FILE = ("data", "test_files", "waveform_ecg.dcm")
 _LEADS = 12
-_LIMB = "I II III aVR aVL aVF".split()
+_LIMB = ("I", "II", "III", "aVR", "aVL", "aVF")
 
 
 def load_ecg() -> tuple[NDArray[np.float64], list[str]]:
@@ -93,7 +93,7 @@ def _task(table: Path) -> Task:
         within_one_subject=True,
         notes=[
             "One recording of ten seconds (in pydicom): a smoke test of the tool. Which lead is which is no diagnosis.",
-            f"Windows of {SECONDS:g} s at {THINNED} Hz, one every {EVERY:g} s; each part is a stretch of time of its own: "
+            f"Windows of {SECONDS:g} s at {THINNED} Hz, one every {EVERY:g} s; each part is a stretch of time: "
             + ", ".join(f"{name} {begin:g} to {end:g} s" for name, (begin, end) in PARTS.items()) + ".",
         ],
         inputs=[Field(name="ecg", kind="series", columns=["window"], options=options)],

@@ -123,7 +123,7 @@ def lay_out_findings(home: Path) -> None:
             for own, sick in zip(ids, ill, strict=True) for hour in hours
             for name, rate, unit in (("heart rate", 70, "/min"), ("lactate", 40, "mg/dL"))]  # fmt: skip
     pd.DataFrame(rows, columns=["stay", "hours", "variable", "value", "unit"]).to_csv(home / "vitals.csv", index=False)
-    words = [f"{'fever and cough' if sick else 'no fever but a rash'} since day {at % 7} on the {side} side at {at} hours"
+    words = [f"{'fever and cough' if sick else 'no fever but a rash'} since day {at % 7}, {side} side, at {at} hours"
              for at, (sick, side) in enumerate(zip(ill, rng.choice(["left", "right"], 60), strict=True))]  # fmt: skip
     pd.DataFrame({"id": ids, "text": words, "disease": frame["disease"]}).to_csv(home / "complaints.csv", index=False)
     scans = pd.read_csv(home / "cases.csv", dtype=str).drop(columns="mask")
