@@ -244,7 +244,7 @@ def check_whole(out: Path, report: Path) -> dict[str, dict]:
     for text in (
         "Smoke demo", "within-one-subject", "Not a medical device", "intensity threshold", "mean mask",
         "logistic regression", "predicted/brain/slice-", "predicted/breast_cancer/", "data:image/svg+xml",
-        "predicted/ecg_lead/live.csv", "the last answer is that of the whole window",
+        "predicted/ecg_lead/live.csv", "the last answer is that of the whole",
     ):  # fmt: skip
         assert text in html
     masks = sorted((out / "predicted" / "brain").glob("*.nii.gz"))

@@ -295,8 +295,8 @@ def _ecg_content(out: Path) -> Content:
     content = pictures.content_of(out / "ecg_lead", smoke=True)
     said = (
         f"{path.relative_to(out).as_posix()}: {len(live)} test windows, a row every "
-        f"{1000 / demonstration_ecg.THINNED:.0f} ms; called rightly {told}; the last answer is that of the whole window "
-        f"within {apart:.0e}"
+        f"{1000 / demonstration_ecg.THINNED:.0f} ms; called rightly {told}; the last answer is that of the whole "
+        f"window within {apart:.0e}"
     )
     return dataclasses.replace(content, data=content.data | {"fed_row_by_row": said})
 
