@@ -14,6 +14,7 @@ from sklearn.linear_model import LogisticRegression
 
 import galenic
 from galenic.core import blend, simple
+from galenic.core.cases import open_cases
 from galenic.core.plan import load_plan
 from galenic.core.task import load_task
 from galenic.tables.category import CATEGORY
@@ -132,7 +133,7 @@ class TestFromTableToAnswer:
     def test_the_folder_answers_as_the_model_did(self, blended, sums):
         again = galenic.load(blended.folder, device="cpu")
         assert set(again.learners) == set(blend.used(again.fitted)) > set()
-        values = {name: [0.3] for name in "abcdef"}
+        values = open_cases(pd.read_csv(sums / "cases.csv"), sums, again.task, with_targets=False).values(3)
         one, other = (own(**values)["state"].probabilities for own in (blended, again))
         assert one == pytest.approx(other, abs=1e-6)
         alone = again.network(again.prepare(values))["state"]
@@ -141,7 +142,7 @@ class TestFromTableToAnswer:
         mixed = CATEGORY.mix(parts, again.fitted["state"]["blend"]["weights"])
         np.testing.assert_allclose(again.infer(again.prepare(values))["state"], mixed)
 
-    def test_evaluating_again_gives_the_same_scores(self, blended, sums, monkeypatch):
+    def test_evaluating_again_gives_the_same_scores(self, blended):
         metrics = galenic.evaluate(blended.folder, part="test")
         assert metrics["targets"]["state"]["scores"] == blended.metrics["targets"]["state"]["scores"]
         assert metrics["targets"]["state"]["network"] == blended.metrics["targets"]["state"]["network"]

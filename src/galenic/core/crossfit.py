@@ -53,9 +53,9 @@ class Evidence:
     gave: from what is fitted to the answer.
     """
 
-    members: dict[str, Sequence[Given]]
-    outputs: dict[str, Sequence[Given]]
-    answers: dict[str, Sequence[Given]]
+    members: Mapping[str, Sequence[Given]]
+    outputs: Mapping[str, Sequence[Given]]
+    answers: Mapping[str, Sequence[Given]]
 
 
 def out_of_fold(work: Work, model: Model, progress: Progress) -> list[Apart]:

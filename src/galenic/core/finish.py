@@ -176,9 +176,9 @@ def to_metrics(
         found["baselines"] = []
         for name, judged in own.items():
             if name != "model":
-                simple = measure(one, judged, groups, resamples=300)
+                other = measure(one, judged, groups, resamples=300)
                 scores = {
-                    key: {k: value[k] for k in ("value", "low", "high")} for key, value in simple["scores"].items()
+                    key: {k: value[k] for k in ("value", "low", "high")} for key, value in other["scores"].items()
                 }
                 beside = {"name": simple.title_of(name), "scores": scores}
                 beside["gap"] = _gap(one, own["model"], judged, groups)

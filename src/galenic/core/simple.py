@@ -116,5 +116,6 @@ def load(folder: Path, task: Task, frames: Mapping[str, Settings], name: str) ->
 
 def load_all(folder: Path, task: Task, frames: Mapping[str, Settings]) -> dict[str, Learner]:
     """All of them by name, so that they can be scored on new cases."""
-    names = sorted(path.name for path in (folder / "learners").glob("*"))
+    there = {path.name for path in (folder / "learners").glob("*")}
+    names = [*(name for name in names_of(task) if name in there), *sorted(there.difference(names_of(task)))]
     return {name: load(folder, task, frames, name) for name in names}

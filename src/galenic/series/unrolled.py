@@ -17,7 +17,7 @@ class _Unrolled(torch.autograd.Function):
     """States (steps, batch, hidden) of inputs (steps, batch, width), from a state of zeros."""
 
     @staticmethod
-    @torch.amp.custom_fwd(device_type="cpu", cast_inputs=torch.float32)
+    @torch.amp.custom_fwd(device_type="cpu", cast_inputs=torch.float32)  # type: ignore[untyped-decorator]
     def forward(ctx: Any, x: Tensor, w_in: Tensor, w_state: Tensor, b_in: Tensor, b_state: Tensor) -> Tensor:
         """Weights and biases as torch.nn.GRU holds them: reset, update and new gate, one below the other."""
         steps, batch, width = x.shape
@@ -41,7 +41,7 @@ class _Unrolled(torch.autograd.Function):
         return states[1:]
 
     @staticmethod
-    @torch.amp.custom_bwd(device_type="cpu")
+    @torch.amp.custom_bwd(device_type="cpu")  # type: ignore[untyped-decorator]
     def backward(ctx: Any, *grads: Any) -> tuple[Tensor | None, ...]:
         x, w_in, w_state, states, gates, news, carried = ctx.saved_tensors
         steps, batch, hidden = news.shape
@@ -75,5 +75,5 @@ class _Unrolled(torch.autograd.Function):
 def unroll_gru(cell: nn.GRU, x: Tensor) -> Tensor:
     """States (batch, steps, hidden) of inputs (batch, steps, width), as `cell(x)[0]` gives them; one layer."""
     weights = (cell.get_parameter(f"{name}_l0") for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
-    states: Tensor = _Unrolled.apply(x.transpose(0, 1), *weights)  # type: ignore[no-untyped-call]
+    states: Tensor = _Unrolled.apply(x.transpose(0, 1), *weights)
     return states.transpose(0, 1)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,7 +20,7 @@ from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from galenic.core import registry
 from galenic.core.contract import Field, Outputs, Part, Prepared, Settings
@@ -202,7 +203,7 @@ class _Estimator(_Simple):
         x = self._joined(self._features(prepared))[None, self.used]
         outputs = {}
         for name, model in self.models.items():
-            with threadpool_limits(1):  # one case is too little work to wake other threads for
+            with _pools().limit(limits=1):  # one case is too little work to wake other threads for
                 if name not in self.labels:
                     outputs[name] = np.asarray(model.predict(x), dtype=np.float64)
                     continue
@@ -315,6 +316,12 @@ class Boosting(_Estimator):
     def _new(self, kind: str, cases: int, seed: int) -> Any:
         trees = HistGradientBoostingRegressor if kind == "number" else HistGradientBoostingClassifier
         return trees(min_samples_leaf=min(max(cases // 20, 1), 20), early_stopping=cases > 10_000, random_state=seed)
+
+
+@cache
+def _pools() -> ThreadpoolController:
+    """The thread pools of this process, found once: looking for them takes longer than an answer."""
+    return ThreadpoolController()
 
 
 def _targets_unfit(task: Task, kinds: Sequence[str]) -> str:

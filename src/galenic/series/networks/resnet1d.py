@@ -60,7 +60,7 @@ class ResNet1d(SideBySide):
     """
 
     def __init__(self, task: Task, frames: Mapping[str, Settings], settings: Settings) -> None:
-        super().__init__(task, frames)
+        super().__init__(task, frames, settings)
         self.padded = {name: bool(frames["clock"]["series"][name]["padded"]) for name in self.series}
         self.strides = {name: math.prod(settings["strides"][name]) for name in self.series}
         widths = settings["widths"]

@@ -47,7 +47,7 @@ class TcnNetwork(SideBySide):
     """Series (batch, steps, n_i) and plain columns (batch, m_j) to one output a target."""
 
     def __init__(self, task: Task, frames: Mapping[str, Settings], settings: Settings) -> None:
-        super().__init__(task, frames)
+        super().__init__(task, frames, settings)
         width = settings["width"]
         self.trunks = nn.ModuleList(
             nn.Sequential(
