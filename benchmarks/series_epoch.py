@@ -90,6 +90,17 @@ def one_step(network: nn.Module, optimizer: torch.optim.Optimizer, batch: tuple[
     optimizer.step()
 
 
+def by_loader(pair: Any, steps: int, most: int) -> float:
+    """Seconds of an epoch of so many steps through a DataLoader, reckoned from the first `most`."""
+    (network, optimizer), data = pair
+    began = time.perf_counter()
+    for at, found in enumerate(data, start=1):
+        one_step(network, optimizer, tuple(found))
+        if at == most:
+            break
+    return (time.perf_counter() - began) * steps / at
+
+
 def candidates(work: Work, plan: Plan, rows: list[int], folder: Path, file_steps: int) -> dict[str, Epoch]:
     """Name -> a function that trains an epoch and tells its seconds."""
     batch = plan.training.batch
@@ -121,15 +132,6 @@ def candidates(work: Work, plan: Plan, rows: list[int], folder: Path, file_steps
     read = Files(cells, own, work.settings["clock"]["steps"], arrays[1:], truth)
     files = by_hand(work, plan), DataLoader(read, batch, shuffle=True, drop_last=True)
 
-    def loader(pair: Any, most: int) -> float:
-        (net, opt), data = pair
-        began = time.perf_counter()
-        for at, found in enumerate(data, start=1):
-            one_step(net, opt, tuple(found))
-            if at == most:
-                return (time.perf_counter() - began) * steps / at
-        return time.perf_counter() - began
-
     def timed(run: Callable[[], None]) -> Epoch:
         def epoch() -> float:
             began = time.perf_counter()
@@ -139,8 +141,8 @@ def candidates(work: Work, plan: Plan, rows: list[int], folder: Path, file_steps
         return epoch
 
     return {
-        "galenic": timed(ours), "ready": timed(ready), "in memory": lambda: loader(memory, steps),
-        "files": lambda: loader(files, file_steps),
+        "galenic": timed(ours), "ready": timed(ready), "in memory": lambda: by_loader(memory, steps, steps),
+        "files": lambda: by_loader(files, steps, file_steps),
     }  # fmt: skip
 
 

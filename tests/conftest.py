@@ -8,6 +8,12 @@ from pathlib import Path
 import pytest
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_terminal() -> None:
+    """Tables are as wide as in a log, whoever runs the tests: workers of pytest-xdist are told a terminal's width."""
+    os.environ.pop("COLUMNS", None)
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of public data sets: GALENIC_DATA, else ../shared/data beside the repository."""

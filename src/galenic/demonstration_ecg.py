@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pydicom
 import torch
 from numpy.typing import NDArray
 
@@ -23,6 +22,7 @@ from galenic.core.errors import MissingExtra, UnsupportedFile
 from galenic.core.files import write_aside
 from galenic.core.model import load_model, load_networks
 from galenic.core.task import Task
+from galenic.formats.dicom_waveform import read_waveform
 from galenic.series.step import Stepper
 from galenic.sources import read_cases
 
@@ -40,20 +40,14 @@ def load_ecg() -> tuple[NDArray[np.float64], list[str]]:
     found = find_spec("pydicom")
     if found is None or not found.submodule_search_locations:
         raise MissingExtra("pydicom", "demo", "the demo")
-    path = Path(found.submodule_search_locations[0]).joinpath(*_FILE)
-    dataset = pydicom.dcmread(path)
-    leads = [
-        str(own.ChannelSourceSequence[0].CodeMeaning).removeprefix("Lead ").split()[0]
-        for own in dataset.WaveformSequence[0].ChannelDefinitionSequence
-    ]
-    samples = np.asarray(dataset.waveform_array(0), np.float64)
-    if samples.shape != (10 * RATE, _LEADS) or dataset.WaveformSequence[0].SamplingFrequency != RATE:
+    ecg = read_waveform(Path(found.submodule_search_locations[0]).joinpath(*_FILE))
+    if ecg.values.shape != (10 * RATE, _LEADS) or ecg.rate_hz != RATE:
         raise UnsupportedFile(
-            f"{path} holds samples of shape {samples.shape}",
+            f"{ecg.source} holds samples of shape {ecg.values.shape}",
             allowed=f"{10 * RATE} x {_LEADS} at {RATE} Hz",
             todo="install a pydicom that galenic[demo] allows",
         )
-    return samples, leads
+    return ecg.values, list(ecg.variables)
 
 
 def windows() -> Iterator[tuple[str, float]]:

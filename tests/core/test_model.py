@@ -79,7 +79,7 @@ class TestFolder:
         auroc = own["scores"]["auroc"]
         assert 0.8 < auroc["low"] <= auroc["value"] <= auroc["high"] <= 1
         assert [one["name"] for one in own["baselines"]] == [
-            "gradient-boosted trees", "logistic regression", "class frequencies"
+            "class frequencies", "logistic regression", "gradient-boosted trees"
         ]  # fmt: skip
         assert "site=north" in own["subgroups"]
         assert any("patient unknown" in text for text in metrics["warnings"])
@@ -274,9 +274,9 @@ class TestAgain:
         apart = []
         for run in loaded.runners:
             loaded.runners, kept = [run], loaded.runners
-            apart.append(loaded.infer(prepared)["diagnosis"])
+            apart.append(loaded.network(prepared)["diagnosis"])
             loaded.runners = kept
-        np.testing.assert_allclose(loaded.infer(prepared)["diagnosis"], np.mean(apart, axis=0), rtol=1e-6)
+        np.testing.assert_allclose(loaded.network(prepared)["diagnosis"], np.mean(apart, axis=0), rtol=1e-6)
         split = pd.read_csv(model.folder / "private" / "split.csv").set_index("id")["part"]
         truths = pd.read_csv(home / "cases.csv").set_index("id")["diagnosis"][split.index[split != "test"]]
         assert "calib" not in set(split)

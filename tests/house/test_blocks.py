@@ -53,6 +53,8 @@ NOT_RUN = {
     "source ": "a shell's own way into the environment that the tests run in",
     "galenic data get challenge2012-set-a": "4,000 stays; tests/catalog opens the set where it is",
     "galenic train icu_mortality": "the same",
+    "galenic data get heart-disease": "a set of four hospitals; tests/catalog opens it where it is",
+    "galenic train heart_disease": "tests/test_left_out.py trains once a hospital on a table of its own",
     "torchrun ": "two processes on one machine: tests/core/test_ranks.py",
 }
 
@@ -155,10 +157,10 @@ def put_catalogue(home: Path, web: Path, base: str) -> None:
         sha = {path: hashlib.sha256(content).hexdigest() for path, content in files.items()}
         lines = ["path\tbytes\tsha256\n", *(f"{path}\t{len(files[path])}\t{sha[path]}\n" for path in sorted(files))]
         (home / "files" / f"{name}.tsv.gz").write_bytes(gzip.compress("".join(lines).encode(), mtime=0))
-        told = entry.load(name).model_dump(exclude_none=True)
+        told = entry.load(name).model_dump(mode="json", exclude_none=True)
         told["files"] = {"count": len(files), "bytes": sum(map(len, files.values())),
                          "digest": entry.set_digest(sha.items()), "sources": [{"base": f"{base}/{name}/"}]}  # fmt: skip
-        told["table"] |= {"rows": CASES, "cases": told["table"]["cases"].pattern}
+        told["table"] |= {"rows": CASES}
         (home / f"{name}.toml").write_text(tomli_w.dumps(told), encoding="utf-8")
     parts = [f"hippocampus_{at:03d},{'test' if at < 4 else 'train'}" for at in range(1, CASES + 1)]
     (home / "splits" / "hippocampus.csv").write_text("\n".join(["id,part", *parts]) + "\n", encoding="utf-8")

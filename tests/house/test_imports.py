@@ -15,7 +15,14 @@ import pytest
 
 ROOMS = ("images", "series", "tables", "texts")
 WINGS = ("report",)
-MEETING = ("verbs", "left_out", "sources", "pictures", "demonstration")  # where rooms, wings and core meet
+MEETING = (
+    "verbs",
+    "left_out",
+    "sources",
+    "pictures",
+    "demonstration",
+    "demonstration_ecg",
+)  # where rooms, wings and core meet
 VERSION = "galenic"  # only for __version__
 
 ALLOWED: dict[str, tuple[str, ...]] = {
@@ -43,6 +50,7 @@ LATE = {
 # Optional and heavy packages, and the files that wrap them.
 WRAPPED = {
     "SimpleITK": (),
+    "edfio": ("formats/edf.py",),
     "highdicom": ("formats/dicom_seg.py", "formats/dicom_sr.py"),
     "httpx": ("catalog/download.py", "catalog/transfer.py"),
     "imagecodecs": ("formats/dicom_jpeg.py", "formats/png_tiff.py"),

@@ -35,6 +35,7 @@ MORE = {
         "fingerprint.py": "the mergeable summary, and the decisions taken from it",
         "recurrent.py": "what recurrent networks share: inputs side by side, the state pooled, a step at a time",
         "step.py": "a recurrent network fed row by row, as at the bedside",
+        "unrolled.py": "a recurrent layer's passes by hand, for training on the CPU",
     },
     "tables": {
         "calls.py": "from which probability on a class is called",

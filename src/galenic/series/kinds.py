@@ -74,7 +74,7 @@ class SeriesKind:
         """The files of series that a path to predict means."""
         if not path.is_dir():
             return [path]
-        found = [one for one in sorted(path.iterdir()) if one.suffix.lower() in (*read.TABLES, ".json", ".hea")]
+        found = [one for one in sorted(path.iterdir()) if one.suffix.lower() in read.SUFFIXES]
         if not found:
             raise UnsupportedFile(f"{path} holds no file of a series", allowed=read.READ)
         return found

@@ -16,13 +16,17 @@ from numpy.typing import NDArray
 from galenic.core.cases import read_table, text_of
 from galenic.core.contract import Field, Source
 from galenic.core.errors import MissingFile, TableError, UnreadableFile, UnsupportedFile
-from galenic.formats import fhir, wfdb
+from galenic.formats import edf, fhir, wfdb
 from galenic.series import events
 from galenic.series.events import Events, Rules
 from galenic.values import Series
 
 TABLES = (".csv", ".tsv", ".txt", ".parquet")
-READ = "CSV, TSV, TXT or Parquet with a time column, WFDB records (.hea), FHIR R4 bundles (.json)"
+READ = (
+    "CSV, TSV, TXT or Parquet with a time column, WFDB records (.hea), EDF and BDF, DICOM waveforms (.dcm), FHIR R4 "
+    "bundles (.json)"
+)
+SUFFIXES = (*TABLES, ".json", ".hea", *edf.SUFFIXES, ".dcm")  # of files that are a case each
 _TIMES = ("time", "hours", "hour", "minutes", "seconds", "days", "t", "charttime", "timestamp", "datetime")
 _NAMES, _VALUES = ("parameter", "variable", "item", "name", "code"), ("value", "valuenum")
 _UNITS = ("unit", "units", "uom", "valueuom")
@@ -215,6 +219,12 @@ def read_file(path: Path, field: Field) -> Series | None:
         found = _from_fhir(path, field)
     elif suffix in TABLES:
         found = _from_table(path, field)
+    elif suffix in edf.SUFFIXES:
+        found = _cut(edf.read_edf(path, channels=rules_of(field).variables or None), field)
+    elif suffix == ".dcm":
+        from galenic.formats import dicom_waveform  # needs the extra for images
+
+        found = _cut(dicom_waveform.read_waveform(path, channels=rules_of(field).variables or None), field)
     elif wfdb.is_record(path):
         found = _cut(wfdb.read_record(path, channels=rules_of(field).variables or None), field)
     else:
