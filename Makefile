@@ -27,8 +27,9 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)  ## the main job from end to end, on data inside dependencies; writes demo/
 	$(BIN)/galenic demo -o $(DEMO)
 
+# A worker a core, each with one thread of its own: threads of several workers would wait for each other.
 test: $(READY)  ## the fast tests
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 
 test-slow: $(READY)  ## the tests of minutes, which CI leaves out
 	$(BIN)/python -m pytest -m slow
@@ -64,7 +65,7 @@ bench-peer: $(READY) .cache/bench-monai/.ready  ## hippocampus in turn with MONA
 	$(BIN)/python benchmarks/hippocampus.py --seeds $(SEEDS) --peer-python .cache/bench-monai/bin/python \
 		--out runs/peer $(RECORD)
 
-bench-full: $(READY)  ## every imaging task with three seeds; resumable, hours long
+bench-full: $(READY)  ## every task with three seeds; resumable, hours long
 	$(BIN)/python benchmarks/full.py --budget $(BUDGET) --seeds $(SEEDS) --out $(RUNS)
 	$(BIN)/python benchmarks/results.py
 

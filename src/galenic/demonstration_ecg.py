@@ -47,7 +47,7 @@ def load_ecg() -> tuple[NDArray[np.float64], list[str]]:
             allowed=f"{10 * RATE} x {_LEADS} at {RATE} Hz",
             todo="install a pydicom that galenic[demo] allows",
         )
-    return ecg.values, list(ecg.variables)
+    return np.asarray(ecg.values, np.float64), list(ecg.variables)
 
 
 def windows() -> Iterator[tuple[str, float]]:

@@ -26,6 +26,15 @@ TASK = Task(
 )
 
 
+@pytest.fixture(autouse=True)
+def two_threads():
+    """OpenVINO is not used with a single thread, which is what each worker of a test run on all cores has."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(max(2, before))
+    yield
+    torch.set_num_threads(before)
+
+
 class Tiny(Network):
     """Down, up and a skip, with instance norm and a transposed convolution: what a planned U-Net is made of."""
 

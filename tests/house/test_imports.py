@@ -45,6 +45,7 @@ LATE = {
     "cli": ("galenic.verbs", "galenic.demonstration", "galenic.catalog", "galenic.cli"),
     "verbs": ("galenic.report",),
     "catalog": ("galenic.catalog.transfer",),
+    "series": ("galenic.formats.dicom_waveform",),
 }
 
 # Optional and heavy packages, and the files that wrap them.

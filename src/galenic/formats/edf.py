@@ -1,6 +1,7 @@
 """EDF, EDF+ and BDF recordings (EEG, sleep, long ECG), by the edfio package.
 
-The format: Kemp et al., Electroencephalogr. Clin. Neurophysiol. 82:391 (1992); EDF+, Clin. Neurophysiol. 114:1755 (2003).
+The format: Kemp et al., Electroencephalogr. Clin. Neurophysiol. 82:391 (1992); EDF+: Kemp and Olivan, Clin.
+Neurophysiol. 114:1755 (2003).
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ def read_edf(path: Path | str, *, channels: Sequence[str] | None = None) -> Seri
     """The signals of a recording as a waveform in physical units.
 
     channels: labels to keep, in that order; else those of the commonest sampling rate, and `notes` name the rest.
-    UnreadableFile for a damaged file, ValueProblem for a channel that is not there, UnsupportedFile for a recording with
-    gaps (EDF+D), labels that stand twice, or named channels of different rates.
+    UnreadableFile for a damaged file, ValueProblem for a channel that is not there, UnsupportedFile for a recording
+    with gaps (EDF+D), labels that stand twice, or named channels of different rates.
     """
     path = existing(path)
     with reading(path, "an EDF recording"):
