@@ -23,7 +23,7 @@ PAGE = ROOT / "docs" / "reference" / "results.md"
 HEAD = """# Results
 
 Every line comes from `make bench-full` (or a part of it): `galenic train TASK --budget B --seed S`, scores on the test
-part, which is read once. Tasks too small for one test part are [cross-validated](#cross-validated). The lines lie in
+part, which is read once. Tasks too small for one test part are cross-validated, at the end. The lines lie in
 `docs/reference/measured/`; this page is written from them by `make results`.
 
 - **score** is the task's main score. With several seeds it is their mean, then least and greatest in brackets.
