@@ -67,6 +67,15 @@ class TestByChance:
         assert one == same != other
         assert [one.count(part) for part in PARTS] == [65, 8, 7, 20]
 
+    def test_of_many_cases_a_tenth_is_carved_and_fewer_where_each_is_dear(self):
+        cases = cases_of({"id": range(5000)})
+        parts = divide(cases, task_of(), seed=0, calib=True).parts
+        assert [parts.count(part) for part in PARTS] == [3240, 400, 360, 1000]
+        many = divide(cases_of({"id": range(9000)}), task_of(), seed=0, calib=True).parts
+        assert [many.count(part) for part in ("valid", "calib")] == [500, 500]
+        mask = task_of().model_copy(update={"targets": [Field(name="mask", kind="mask", columns=["id"])]})
+        assert divide(cases, mask, seed=0, calib=False).parts.count("valid") == 40
+
     def test_a_patient_that_is_not_known_is_said(self):
         assert divide(cases_of({"id": range(20)}), task_of(), seed=0, calib=False).warnings == [PATIENT_UNKNOWN]
         assert divide(cases_of({"patient": range(20)}), task_of(), seed=0, calib=False).warnings == []

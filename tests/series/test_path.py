@@ -98,6 +98,8 @@ def test_it_learns_and_stands_beside_the_simple_methods(trained):
     }  # fmt: skip
     plan = json.loads((trained / "plan.json").read_text())
     assert plan["network"]["name"] == "gru"
+    assert "clock.grid" in plan["reasons"]
+    assert not any("steps of" in told for told in metrics["warnings"])  # a frame's decision is no warning
     assert plan["frames"]["clock"]["steps"] == 48 or plan["frames"]["clock"]["step_hours"] == 0.5
 
 

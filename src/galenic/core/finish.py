@@ -22,7 +22,7 @@ from galenic.core.evaluate import measure, paired, plain, subgroups
 from galenic.core.files import read_json, write_json, write_text
 from galenic.core.fit import Work
 from galenic.core.model import Model, answers, load_networks, runtime_folder
-from galenic.core.plan import Plan, load_plan
+from galenic.core.plan import Plan, load_plan, of_clock
 from galenic.core.probe import pick_device
 from galenic.core.progress import Progress
 from galenic.core.ready import Ready, in_case
@@ -70,7 +70,7 @@ def finish(work: Work, progress: Progress) -> Model:
     write_json(out / "fitted.json", model.fitted)
     scored = score(model, work.cases, work.ready, work.split.rows("test"), progress, "scoring the test part")
     notes = [*task.notes, *work.split.warnings, *work.job.warnings]
-    notes += [text for key, text in plan.reasons.items() if key.startswith(("warning", "clock"))]
+    notes += [text for key, text in plan.reasons.items() if key.startswith("warning") or of_clock(key)]
     notes += [f"{name}: {own[key]}" for name, own in model.fitted.items() for key in _NOTES if own.get(key)]
     metrics = to_metrics(
         task, scored, part="test", seconds={"train": seconds, "evaluate": scored.seconds}, warnings=notes

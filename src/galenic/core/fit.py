@@ -22,7 +22,7 @@ from galenic.core.evaluate import quick
 from galenic.core.files import read_json, write_json, write_text
 from galenic.core.frames import Frames
 from galenic.core.network import Network
-from galenic.core.plan import THREADS, Plan, for_this_run, load_plan, parse_budget
+from galenic.core.plan import THREADS, Plan, for_this_run, load_plan, of_clock, parse_budget
 from galenic.core.probe import pick_device
 from galenic.core.progress import Progress, Silent
 from galenic.core.ready import Ready, summarise
@@ -188,7 +188,7 @@ def _origin_before(job: Job) -> str:
 
 def _of_one_run(reason: str) -> bool:
     """True for what a plan says of the run it was made for, which another run must not repeat."""
-    return reason.startswith(("training.", "clock")) or reason in ("warning: budget", THREADS)
+    return reason.startswith("training.") or of_clock(reason) or reason in ("warning: budget", THREADS)
 
 
 def _same_fields(plan: Plan, task: Task, network: str) -> None:

@@ -101,10 +101,17 @@ def load_plan(path: Path) -> Plan:
         raise PlanError(f"{path} is no plan of this version: {str(error)[:400]}") from error
 
 
+def of_clock(reason: str) -> bool:
+    """True for the reason that says how a clock ended the training, of a fold or of all; a frame has that name too."""
+    return reason == "clock" or reason.startswith("clock of ")
+
+
 def for_this_run(plan: Plan, *, seed: int, threads: int, resumed: bool) -> Plan:
     """The plan of a run that is repeated or resumed, without what only that one had to say, for the threads here."""
-    gone = () if resumed else ("clock", "training.best", THREADS)
-    reasons = {key: text for key, text in plan.reasons.items() if not key.startswith(gone)}
+    gone = () if resumed else ("training.best", THREADS)
+    reasons = {
+        key: text for key, text in plan.reasons.items() if not key.startswith(gone) and (resumed or not of_clock(key))
+    }
     then = plan.training.threads
     if then != threads:
         reasons[THREADS] = f"planned for {then} threads, run with {threads}: numbers may differ in the last digits"

@@ -18,6 +18,7 @@ from galenic.core.task import Task
 
 PARTS = ("train", "valid", "calib", "test")
 PATIENT_UNKNOWN = "patient unknown: leakage between a person's scans can't be excluded"
+MOST, MOST_DENSE = 500, 40  # groups carved out to validate or calibrate on; fewer where to score one takes seconds
 FEW_GROUPS = 3  # training patients below which none is taken for calibration
 NOT_CALIBRATED = "too few patients for a calibration part: probabilities are as the model gives them, without sets"
 ONE_SUBJECT = "within-one-subject: every part comes from the same subject, so these scores are no evidence"
@@ -60,10 +61,11 @@ def divide(
                 todo="mend the split, or give more cases",
             )
     if "valid" not in parts:
-        parts = _carve(parts, together, "valid", seed)
+        dense = any(registry.target(one).dense for one in task.targets)
+        parts = _carve(parts, together, "valid", seed, MOST_DENSE if dense else MOST)
     left = {own for own, part in zip(together, parts, strict=True) if part == "train"}
     if calib and "calib" not in parts and len(left) >= FEW_GROUPS:
-        parts = _carve(parts, together, "calib", seed)
+        parts = _carve(parts, together, "calib", seed, MOST)
     check_leaks(cases, task, parts, together)
     for need in ("train", "valid"):
         if need not in parts:
@@ -146,10 +148,10 @@ def _by_chance(together: Sequence[str], seed: int) -> list[str]:
     return ["test" if own in test else "train" for own in together]
 
 
-def _carve(parts: Sequence[str], together: Sequence[str], name: str, seed: int) -> list[str]:
-    """Move a tenth of the training groups (2 to 40; a fifth of few) to `name`."""
+def _carve(parts: Sequence[str], together: Sequence[str], name: str, seed: int, most: int) -> list[str]:
+    """Move a tenth of the training groups (`most` at most; a fifth of few) to `name`."""
     groups = sorted({own for own, part in zip(together, parts, strict=True) if part == "train"})
-    count = min(max(round(0.1 * len(groups)), min(4, len(groups) // 4), 1), 40 if name == "valid" else 100)
+    count = min(max(round(0.1 * len(groups)), min(4, len(groups) // 4), 1), most)
     if len(groups) - count < 1:
         return list(parts)
     order = np.random.default_rng([seed, len(name)]).permutation(len(groups))
