@@ -68,9 +68,11 @@ def _figures(score: dict[str, Any]) -> dict[str, Any]:
 
 
 def run_one(folder: Path, *, task: str, seed: int, budget: str) -> str:
-    """Train unless the folder is finished; "" or why there is no result."""
+    """Train unless the folder is finished; "" or why there is no result. budget: "5m", or "5m, 5 folds"."""
     if not (folder / "provenance.json").is_file():
-        command = [sys.executable, "-m", "galenic.cli", "train", task, "--budget", budget, "--seed", str(seed)]
+        time, _, folds = budget.removesuffix(" folds").partition(", ")
+        command = [sys.executable, "-m", "galenic.cli", "train", task, "--budget", time, "--seed", str(seed)]
+        command += ["--folds", folds] if folds else []
         resume = ["--resume"] if (folder / "task.toml").is_file() else []
         done = subprocess.run([*command, "-o", str(folder), *resume], cwd=ROOT, check=False)
         if done.returncode:
@@ -89,7 +91,7 @@ def run_all(
             if (task, seed, budget) in known:
                 print(f"{task}, seed {seed}, {budget}: measured already")
                 continue
-            folder = out / f"{task}-{budget}-seed{seed}"
+            folder = out / f"{task}-{budget.replace(', ', '-').replace(' ', '')}-seed{seed}"
             print(f"{task}, seed {seed}, {budget}: into {folder}", flush=True)
             fault = run_one(folder, task=task, seed=seed, budget=budget)
             if fault:
@@ -112,6 +114,7 @@ def main() -> None:
     parser.add_argument("--tasks", nargs="+", default=shipped(), metavar="TASK")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="SEED")
     parser.add_argument("--budget", default="5m")
+    parser.add_argument("--folds", type=int, default=0, help="an ensemble of so many networks, within the budget")
     parser.add_argument("--out", type=Path, default=ROOT / "runs" / "full", help="folder of the model folders")
     parser.add_argument("--record", type=Path, default=RECORD, help="the file of JSON lines")
     given = parser.parse_args()
@@ -119,7 +122,8 @@ def main() -> None:
     if unknown:
         raise SystemExit(f"no shipped task: {', '.join(unknown)}; there are {', '.join(shipped())}")
     try:
-        done, failed = run_all(given.tasks, given.seeds, given.budget, out=given.out, record=given.record)
+        budget = f"{given.budget}, {given.folds} folds" if given.folds else given.budget
+        done, failed = run_all(given.tasks, given.seeds, budget, out=given.out, record=given.record)
     except KeyboardInterrupt:
         raise SystemExit("stopped; the same command goes on from here") from None
     print(f"{done} runs measured, {len(failed)} failed")
