@@ -63,6 +63,18 @@ class TestFiles:
         assert series.times_hours.tolist() == [0, 2]
         assert dict(zip(series.variables, series.units, strict=True)) == {"K": "mmol/L", "Na": "mmol/L"}
 
+    def test_codes_over_visits_are_events_that_count_one(self, tmp_path):
+        """As MIMIC's diagnoses_icd has them: a row a code of an admission, and no value."""
+        text = "subject_id,admittime,icd_code\n7,2140-01-01,I50\n7,2140-01-01,N17\n8,2140-01-01,I10\n7,2140-01-11,I50\n"
+        (tmp_path / "codes.csv").write_text(text)
+        source = opened(
+            tmp_path, {"record": ["7", "8"]}, table="codes.csv", key="subject_id", time="admittime", variable="icd_code"
+        )
+        series = source.read(0)
+        assert series.variables == ("I50", "N17")
+        assert series.times_hours.tolist() == [0, 240]
+        np.testing.assert_array_equal(series.values, [[1, 1], [1, np.nan]])
+
     def test_parquet(self, tmp_path):
         pd.DataFrame({"hours": [0.0, 1.0], "pulse": [70.0, 80.0]}).to_parquet(tmp_path / "p.parquet")
         assert opened_one(tmp_path, "p.parquet").values[:, 0].tolist() == [70, 80]

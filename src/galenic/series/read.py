@@ -36,7 +36,10 @@ _RECORDS = 4  # records kept in memory while their windows are read
 
 @dataclass(frozen=True)
 class Layout:
-    """Which column of a table of measurements is what; None where it is to be found by its usual name."""
+    """Which column of a table of measurements is what; None where it is to be found by its usual name.
+
+    Once found: no variable in a wide table, and no value where each row is an event, such as a code at a visit.
+    """
 
     time: str | None = None
     variable: str | None = None
@@ -276,7 +279,7 @@ def _named(table: pd.DataFrame, usual: Sequence[str]) -> str | None:
 
 
 def _find_columns(table: pd.DataFrame, wanted: Layout, path: Path) -> Layout:
-    """The layout with every column found; variable and value are None where the table is wide."""
+    """The layout with every column found; rows are events where the task names the variable and there is no value."""
     _needed(table, [name for name in (wanted.time, wanted.variable, wanted.value, wanted.unit) if name], path)
     time = wanted.time or _named(table, _TIMES)
     if time is None:
@@ -285,8 +288,8 @@ def _find_columns(table: pd.DataFrame, wanted: Layout, path: Path) -> Layout:
             todo="name it with the option `time`",
         )  # fmt: skip
     variable, value = wanted.variable or _named(table, _NAMES), wanted.value or _named(table, _VALUES)
-    long = variable is not None and value is not None
-    unit = (wanted.unit or _named(table, _UNITS)) if long else None
+    long = variable is not None and (value is not None or wanted.variable is not None)
+    unit = (wanted.unit or _named(table, _UNITS)) if long and value is not None else None
     told = time.strip().lower()
     time_unit = wanted.time_unit or (told if told in events.HOURS_IN else None)
     return Layout(time, variable if long else None, value if long else None, unit, time_unit)
@@ -302,10 +305,10 @@ def _needed(table: pd.DataFrame, names: Sequence[str], path: Path) -> None:
 
 def _build(table: pd.DataFrame, hours: NDArray[np.float64], found: Layout, field: Field, path: Path) -> Series | None:
     rules = rules_of(field)
-    if found.variable is not None and found.value is not None:
+    if found.variable is not None:
         units = None if found.unit is None else table[found.unit].fillna("").astype(str).to_numpy(object)
         variables = table[found.variable].astype(str).str.strip().to_numpy(object)
-        measured = events.numbers(table[found.value], str(path))
+        measured = np.ones(len(table)) if found.value is None else events.numbers(table[found.value], str(path))
         return events.from_events(Events(hours, variables, measured, units), rules, path)
     rest = [str(column) for column in table.columns if column != found.time]
     told = [name for name in rest if _is_text(table[name]) and name not in rules.variables]
