@@ -13,7 +13,7 @@ import pandas as pd
 
 from galenic.core import bundle, registry
 from galenic.core.cases import text_of
-from galenic.core.errors import InputError, TableError
+from galenic.core.errors import InputError, LeakageError, TableError
 from galenic.core.task import Holdout, Task, load_task
 
 SUMMARY = "leave-out.json"
@@ -53,6 +53,20 @@ def folders(table: pd.DataFrame, column: str) -> dict[str, str]:
         taken = {one.lower() for one in found.values()}  # some disks can't tell A from a
         found[value] = name if name.lower() not in taken else f"{name}-{len(found) + 1}"
     return found
+
+
+def check_patients(table: pd.DataFrame, patient: str | None, column: str) -> None:
+    """LeakageError where a patient has cases under several values of the column."""
+    if patient is None or patient == column:
+        return
+    known = table[[patient, column]].dropna().drop_duplicates()
+    twice = sorted({str(own) for own in known[patient][known[patient].duplicated()]})
+    if twice:
+        raise LeakageError(
+            f"{len(twice)} patients have cases under several values of {column}: {', '.join(twice[:5])}",
+            allowed="each patient under one value, or the model would learn from those it is tested on",
+            todo=f"leave those patients out, or leave out by another column than {column}",
+        )
 
 
 def task_of(task: Task, column: str, value: str) -> Task:

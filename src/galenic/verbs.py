@@ -17,7 +17,7 @@ import pandas as pd
 from galenic import left_out, pictures, sources
 from galenic.core import bundle, finish, ranks, registry, simple
 from galenic.core.cases import Cases, find_roles, matching, open_cases
-from galenic.core.contract import Answer, Target, Values
+from galenic.core.contract import Answer, Field, Target, Values
 from galenic.core.decide import make_plan
 from galenic.core.errors import GalenicError, InputError, MissingFile, TableError
 from galenic.core.files import inside, write_json, write_text
@@ -55,7 +55,7 @@ class Written:
 
 def train(  # noqa: PLR0913 - the options of the command
     what: str | Path, *, inputs: Sequence[str] = (), targets: Sequence[str] = (), network: str | None = None,
-    budget: str = "10m", split: Path | None = None, folds: int = 0, start_from: Path | None = None,
+    budget: str = "10m", split: Path | None = None, folds: int | None = None, start_from: Path | None = None,
     plan: Path | None = None, seed: int | None = None, device: str = "auto", out: Path | str, resume: bool = False,
     exact: bool = False, alone: bool = False, progress: Progress | None = None,
 ) -> Model:  # fmt: skip
@@ -68,14 +68,23 @@ def train(  # noqa: PLR0913 - the options of the command
     progress = progress or Silent()
     out = Path(out)
     _check_out(out, resume=resume)
+    if resume and not (out / "task.toml").is_file():
+        progress.say(f"nothing in {out} to go on with: a new training begins")
     found = sources.find(what, inputs, targets)
     job = Job(
         task=found.task, table=found.table, root=found.root, out=out, budget=budget, network=network,
-        split=split or found.split, folds=folds, start_from=start_from, plan=plan, seed=seed, device=device,
+        split=split or found.split, folds=_folds(folds, found.task, out, plan=plan, resume=resume),
+        start_from=start_from, plan=plan, seed=seed, device=device,
         exact=exact, alone=alone, resume=resume, warnings=found.warnings, place=found.place,
         asked=_asked(what, inputs, targets, split or (found.split if found.place else None), start_from),
     )  # fmt: skip
     return _trained(job, progress, began)
+
+
+def _folds(given: int | None, task: Task, out: Path, *, plan: Path | None, resume: bool) -> int:
+    """What the command says, else the plan that is obeyed, else the task."""
+    obeyed = plan is not None or (resume and (out / "plan.json").is_file())
+    return given if given is not None else 0 if obeyed else task.folds
 
 
 def _trained(job: Job, progress: Progress, began: float) -> Model:
@@ -131,10 +140,11 @@ def leave_out(
     """
     progress, out = progress or Silent(), Path(out)
     left_out.check(out, how, resume=resume)
-    inputs, targets = how.pop("inputs", ()), how.pop("targets", ())
+    inputs, targets, folds = how.pop("inputs", ()), how.pop("targets", ()), how.pop("folds", None)
     found = sources.find(what, inputs, targets)
     column = find_roles(found.table, found.task).get(by, by)
     folders = left_out.folders(found.table, column)
+    left_out.check_patients(found.table, find_roles(found.table, found.task).get("patient"), column)
     for number, (value, name) in enumerate(folders.items(), start=1):
         folder = inside(out, name)
         progress.say(f"{by} {value} held out ({number} of {len(folders)})")
@@ -142,6 +152,7 @@ def leave_out(
             job = Job(
                 task=left_out.task_of(found.task, column, value), table=found.table, root=found.root, out=folder,
                 resume=(folder / "task.toml").is_file(), warnings=found.warnings, place=found.place,
+                folds=_folds(folds, found.task, folder, plan=None, resume=True),
                 asked=_asked(what, inputs, targets, None, None), **how,
             )  # fmt: skip
             _trained(job, progress, time.monotonic())
@@ -159,7 +170,8 @@ def _report_of_left_out(summary: dict[str, Any]) -> str:
 
 def check(  # noqa: PLR0913 - the options of the command
     what: str | Path, *, inputs: Sequence[str] = (), targets: Sequence[str] = (), network: str | None = None,
-    budget: str = "10m", split: Path | None = None, folds: int = 0, seed: int | None = None, device: str = "auto",
+    budget: str = "10m", split: Path | None = None, folds: int | None = None, seed: int | None = None,
+    device: str = "auto",
     progress: Progress | None = None,
 ) -> Check:  # fmt: skip
     """Everything that `train` would decide, without training: fields, parts, problems, the plan, the time."""
@@ -167,7 +179,8 @@ def check(  # noqa: PLR0913 - the options of the command
     found = sources.find(what, inputs, targets)
     job = Job(
         task=found.task, table=found.table, root=found.root, out=Path(), budget=budget, network=network,
-        split=split or found.split, folds=folds, seed=seed, device=device, warnings=found.warnings,
+        split=split or found.split, folds=found.task.folds if folds is None else folds, seed=seed, device=device,
+        warnings=found.warnings,
     )  # fmt: skip
     began = time.monotonic()
     work = open_job(job, progress, began, cache=False)
@@ -184,7 +197,7 @@ def check(  # noqa: PLR0913 - the options of the command
         {part: len({patients[row] for row in work.split.rows(part)}) for part in parts},
         warnings + [text for key, text in plan.reasons.items() if key.startswith("warning")],
         plan, plan.reasons,
-        {"prepare": prepare, "train": max(folds, 1) * plan.training.steps * plan.training.seconds_per_step},
+        {"prepare": prepare, "train": max(job.folds, 1) * plan.training.steps * plan.training.seconds_per_step},
     )  # fmt: skip
 
 
@@ -269,7 +282,7 @@ def predict(
         try:
             done += _predict_one(model, about, cases.values(row), place, form)
         except GalenicError as error:
-            done.append(Written(own, [], str(error)))
+            done += _refused(model, about, error, place, form)
         progress.advance(row + 1, own)
     return done
 
@@ -313,15 +326,36 @@ def _predict_one(model: Model, about: dict[str, str], values: Values, place: _Pl
     done, own = [], about["id"]
     for name, answer in model.answer(model.prepare(values)).items():
         one = model.task.field(name)
-        if answer.refused is not None:
+        if answer.refused is not None and not _writes_refusals(one):
             done.append(Written(own, [], answer.refused, answer))
             continue
         stem = own if len(model.task.targets) == 1 else f"{own}.{name}"
         told = {**about, "about": name}
         said = told | {key: value for key, value in values.items() if key not in told or not isinstance(value, str)}
         paths = place.write(registry.target(one), answer, said, stem, form)
-        done.append(Written(own, paths, None, answer))
+        done.append(Written(own, paths, answer.refused, answer))
     return done
+
+
+def _refused(model: Model, about: dict[str, str], error: GalenicError, place: _Place, form: str) -> list[Written]:
+    """A case that can't even be prepared: its reason in a file where the target has a form for it."""
+    own, reason = about["id"], str(error)
+    targets = [one for one in model.task.targets if _writes_refusals(one)]
+    if not targets:
+        return [Written(own, [], reason)]
+    answer, done = Answer(None, refused=reason.replace("\n", "; ")), []
+    for one in targets:
+        stem = own if len(model.task.targets) == 1 else f"{own}.{one.name}"
+        try:
+            paths = place.write(registry.target(one), answer, {**about, "about": one.name}, stem, form)
+        except GalenicError:  # such as a form that this target has not: it is the reason already
+            paths = []
+        done.append(Written(own, paths, reason, answer))
+    return done
+
+
+def _writes_refusals(one: Field) -> bool:
+    return bool(getattr(registry.target(one), "writes_refusals", False))
 
 
 def report(folder: Path | str, *, sealed: bool = True) -> Path:

@@ -118,9 +118,12 @@ def test_gaps_take_the_median_and_a_flag():
     assert prepared.facts["row"]["seen"] == 0
 
 
-def test_an_unseen_label_is_unknown_as_input_and_wrong_as_target():
+def test_an_unseen_label_is_unknown_and_refused_as_input_and_wrong_as_target():
     frame, _ = settled([case(1, 1, "f", "yes"), case(2, 2, "m", "no")])
-    np.testing.assert_array_equal(ROW.prepare(case(1, 1, "x"), FIELDS, frame).arrays["sex"], [0, 0, 1])
+    strange = ROW.prepare(case(1, 1, "x"), FIELDS, frame)
+    np.testing.assert_array_equal(strange.arrays["sex"], [0, 0, 1])
+    assert strange.facts["row"]["refuse"] == ["sex is 'x', in training f, m"]
+    assert "refuse" not in ROW.prepare(case(1, 1, None), FIELDS, frame).facts["row"]
     with pytest.raises(ValueProblem, match="'perhaps'"):
         ROW.prepare(case(1, 1, "f", "perhaps"), FIELDS, frame)
 
@@ -133,6 +136,27 @@ def test_what_no_patient_has_is_told(value, far):
     told = ROW.prepare(case(value, 1), FIELDS, frame).facts["row"]["far"]
     assert bool(told) == far
     assert all("in training 0 to 1.9" in one for one in told)
+
+
+@pytest.mark.parametrize(
+    ("age", "far"),
+    [
+        (24, False),
+        (93, False),
+        (120, False),
+        (162, False),
+        (163, True),
+        (600, True),
+        (1, False),
+        (-1, True),
+        (-50, True),
+    ],
+)
+def test_of_many_cases_a_range_beyond_them_is_far_and_a_sign_that_none_has(age, far):
+    rng = np.random.default_rng(0)
+    ages = [24, 93, *rng.uniform(24, 93, 298)]
+    frame, _ = settled([case(own, 1, ill="yes" if at % 2 else "no") for at, own in enumerate(ages)])
+    assert bool(ROW.prepare(case(age, 1), FIELDS, frame).facts["row"]["far"]) == far
 
 
 def test_tensors_are_the_arrays_also_of_read_only_memory():

@@ -156,3 +156,17 @@ def test_an_answer_goes_out_as_fhir_with_its_patient_and_time(both, home, tmp_pa
         assert resource["occurrenceDateTime"].endswith("+00:00")
         told = {own["outcome"]["text"]: own["probabilityDecimal"] / 100 for own in resource["prediction"]}
         assert told == pytest.approx(dict(one.answer.probabilities), abs=1e-6)
+
+
+def test_no_case_of_a_batch_is_without_its_file(both, home, tmp_path):
+    table = pd.read_csv(home / "cases.csv", dtype={"id": str}).iloc[:3].drop(columns=["progression", "heavy"])
+    table.loc[1, "bmi"] = 1e4
+    table.to_csv(tmp_path / "new.csv", index=False)
+    written = galenic.predict(both.folder, [tmp_path / "new.csv"], tmp_path / "out")
+    assert all(one.paths for one in written)
+    refused = [one for one in written if one.refused]
+    assert {one.id for one in refused} == {table["id"].iloc[1]}
+    for one in refused:
+        row = pd.read_csv(one.paths[0]).iloc[0]
+        assert "bmi is 10000" in row["refused"]
+        assert pd.isna(row["answer"])

@@ -14,7 +14,7 @@ def check(  # noqa: PLR0913 - a parameter an option
     network: options.Network = None,
     budget: options.Budget = "10m",
     split: options.Split = None,
-    folds: options.Folds = 0,
+    folds: options.Folds = None,
     seed: options.Seed = None,
     device: options.Device = "auto",
 ) -> None:

@@ -26,7 +26,10 @@ Budget = Annotated[
 Split = Annotated[
     Path | None, typer.Option("--split", metavar="FILE", help="CSV that says the part of each case: id, part.")
 ]
-Folds = Annotated[int, typer.Option("--folds", min=0, help="Cross-validate with so many folds; 0 is one split.")]
+Folds = Annotated[
+    int | None,
+    typer.Option("--folds", min=0, help="Cross-validate with so many folds; 0 is none. As the task says."),
+]
 Seed = Annotated[
     int | None, typer.Option("--seed", min=0, help="Fixes all that is left to chance; 0, or the seed of --plan.")
 ]

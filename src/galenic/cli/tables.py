@@ -125,13 +125,18 @@ def answer_in_words(answer: Answer) -> str:
     if answer.refused is not None:
         return f"no answer: {answer.refused}"
     parts = [_value(answer)] if isinstance(answer.value, str | int | float) else []
-    parts += [f"{label} called from {number(least)} on" for label, least in _called_from(answer)]
+    parts += [f"{label} called from {_chance(least)} on" for label, least in _called_from(answer)]
     if len(answer.among) > 1:
         parts.append(f"among {', '.join(answer.among)}")
     volumes = answer.facts.get("volumes_ml")
     if isinstance(volumes, dict):
         parts += [f"{name} {number(float(ml))} ml" for name, ml in volumes.items()]
     return ", ".join(parts)
+
+
+def _chance(p: float) -> str:
+    """A probability in three digits, and never as certainty."""
+    return "> 0.999" if 0.9995 <= p < 1 else "< 0.001" if 0 < p < 0.0005 else number(p)
 
 
 def _called_from(answer: Answer) -> list[tuple[str, float]]:

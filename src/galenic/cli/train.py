@@ -22,7 +22,7 @@ def train(  # noqa: PLR0913 - a parameter an option
     network: options.Network = None,
     budget: options.Budget = "10m",
     split: options.Split = None,
-    folds: options.Folds = 0,
+    folds: options.Folds = None,
     start_from: Annotated[
         Path | None, typer.Option("--from", metavar="DIR|FILE", help="Fine-tune a model folder, or a file of weights.")
     ] = None,

@@ -82,7 +82,10 @@ def weigh(outputs: Mapping[str, Floats], truth: NDArray[Any], cost: Cost, *, uni
         return {"note": f"the network alone: weighing others with it lowers no {unit} on {cases} cases not learnt from"}
     weights = _least_cost(kept, truth, cost)
     shares = ", ".join(f"{name} {own:.2f}" for name, own in weights.items())
-    note = f"a blend: {shares}; {unit} {gain:.4f} lower than the network's alone on {cases} cases not learnt from"
+    note = (
+        f"a blend: {shares} (weights of log-probabilities or values; their sum is free); {unit} {gain:.4f} lower than "
+        f"the network's alone on {cases} cases not learnt from"
+    )
     return {"weights": weights, "gain": gain, "cases": cases, "note": note}
 
 

@@ -66,6 +66,11 @@ def public_files(folder: Path) -> list[str]:
 
 def verify(folder: Path) -> dict[str, Any]:
     """provenance.json of a folder whose files are what was sealed; an error of ModelFolderError's branch otherwise."""
+    if folder.is_file():
+        raise MissingFile(
+            f"{folder} is a file, not a model folder",
+            todo="unpack an exported zip into a folder of its own, and name that",
+        )
     if not folder.is_dir():
         raise MissingFile(f"no model folder {folder}", todo="name a folder that galenic train has written")
     _refuse_code(folder)

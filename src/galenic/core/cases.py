@@ -134,8 +134,8 @@ def _no_column_twice(path: Path, names: pd.Index | pd.Series) -> None:
 
 
 def find_roles(table: pd.DataFrame, task: Task) -> dict[str, str]:
-    """Roles by the usual names, or as the task maps them; a column that a field names is never a role."""
-    used = {column for one in task.fields for column in matching(table, one)}
+    """Roles by the usual names, or as the task maps them; a column that a field names is never a role, but as a key."""
+    used = {column for one in task.fields if "key" not in one.options for column in matching(table, one)}
     roles = {role: role for role in ROLES if role in table.columns and role not in used}
     for role, column in task.roles.items():
         if role not in ROLES:

@@ -197,9 +197,16 @@ class Target(Kind, Protocol):
 
 
 class Detailed(Target, Protocol):
-    """A target that may also have these; they are looked for by name."""
+    """A target that may also have these; they are looked for by name.
+
+    writes_refusals = True: `write` takes an answer that is a refusal too, so that no case of a batch is without a file.
+    """
 
     grouped: tuple[str, ...]  # scores shown for each subgroup, the main one first; the main one alone without this
+
+    def unit_of(self, score: str, judged: Sequence[Judged]) -> str:
+        """The unit of a score where it hangs on the cases; that of its definition without this."""
+        ...
 
     def details(self, judged: Sequence[Judged], field: Field) -> dict[str, Any]:
         """JSON kept with the scores in metrics.json: counts that a score hides, such as a confusion matrix."""

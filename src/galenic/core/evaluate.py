@@ -79,10 +79,16 @@ def measure(
             done[name] = {"value": plain(value), "low": plain(low), "high": plain(high)}
         return done
 
+    unit_of = getattr(kind, "unit_of", None)
+
+    def unit(name: str) -> str:
+        told = str(unit_of(name, judged)) if unit_of is not None else kind.definitions[name].unit
+        return told.replace("{unit}", str(field.options.get("unit", "")))
+
     overall = {
         name: own
         | {
-            "unit": kind.definitions[name].unit.replace("{unit}", str(field.options.get("unit", ""))),
+            "unit": unit(name),
             "definition": kind.definitions[name].text,
             "higher_is_better": kind.definitions[name].higher_is_better,
         }

@@ -108,15 +108,18 @@ def _cross_validate(work: Work, held: Sequence[Apart], evidence: Evidence, progr
         title = f"scoring what network {one.fold} has not seen"
         found.append(score(one.model, work.cases, work.ready, one.rows, progress, title))
     rows = [row for one in held for row in one.rows]
-    judged: dict[str, dict[str, list[Judged | None]]] = {
-        target: {name: [case for own in found for case in own.judged[target][name]] for name in learners}
-        for target, learners in found[0].judged.items()
-    }
+    judged = {one.name: _joined([own.judged[one.name] for own in found]) for one in work.task.targets}
     patients = work.cases.patients()
     return Scored(
         [work.cases.ids[row] for row in rows], [patients[row] for row in rows], by.labels(work.cases, rows, work.task),
         judged, sum(own.seconds for own in found),
     )  # fmt: skip
+
+
+def _joined(folds: Sequence[Mapping[str, list[Judged | None]]]) -> dict[str, list[Judged | None]]:
+    """Learner -> the records of all folds. Where a fold's model is no blend, it is its network alone."""
+    names = dict.fromkeys(name for own in folds for name in own)
+    return {name: [case for own in folds for case in own.get(name, own["model"])] for name in names}
 
 
 def score(model: Model, cases: Cases, ready: Ready, rows: Sequence[int], progress: Progress, title: str) -> Scored:

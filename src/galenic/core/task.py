@@ -6,6 +6,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import pydantic
 import tomli_w
 from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator, model_validator
 
@@ -26,6 +27,7 @@ class Holdout(BaseModel):
 class Task(BaseModel):
     """Input and target fields, and how the cases are divided. Unknown keys are refused.
 
+    folds: how many networks are cross-validated where the command does not say; 0 is one.
     data: a catalogued set; table: which of its further tables, or, without data, a table of cases of the user's own.
     baselines: learners that stand beside the model, besides those that the targets' kinds name. subgroups: columns by
     which scores are broken down, besides site, sex, age and the category inputs.
@@ -40,6 +42,7 @@ class Task(BaseModel):
     split: str | None = None
     holdout: Holdout | None = None
     within_one_subject: bool = False
+    folds: int = pydantic.Field(default=0, ge=0)
     notes: list[str] = []
     roles: dict[str, str] = {}
     baselines: list[str] = []

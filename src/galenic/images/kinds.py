@@ -196,6 +196,10 @@ class MaskKind:
     def judge(self, answer: Answer, truth: Mask, field: Field) -> Judged:
         return rules.judge(answer, truth, field)
 
+    def unit_of(self, score: str, judged: Sequence[Judged]) -> str:
+        """See rules.unit_of."""
+        return rules.unit_of(score, judged)
+
     def scores(self, judged: Sequence[Judged], field: Field) -> dict[str, dict[str, float]]:
         return rules.scores(judged, field)
 

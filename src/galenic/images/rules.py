@@ -85,6 +85,13 @@ def judge(answer: Answer, truth: Mask, field: Field) -> Judged:
     return {"unit": "mm" if geometry.known else "px", "classes": classes}
 
 
+def unit_of(score: str, judged: Sequence[Judged]) -> str:
+    """The unit of a score; of distances pixels, or both, where files tell no spacing."""
+    unit = DEFINITIONS[score].unit
+    told = sorted({case["unit"] for case in judged if "unit" in case})
+    return " or ".join(told) if unit == "mm" and told else unit
+
+
 def _distances(ours: Array, truth: Array, overlap: Overlap, spacing: Array) -> dict[str, float | None]:
     if not (overlap.ours and overlap.truth):
         return {"hd95": None, "assd": None}

@@ -101,8 +101,13 @@ def _target(reading: Reading) -> list[str]:
     for title, rows in (("class", reading.classes), ("subgroup", reading.subgroups)):
         if rows:
             own = reading.columns(rows)
-            lines = [[plain(row.name), _cases(row), *(_cell(row, name) for name in own)] for row in rows]
-            blocks.append(table([title, "cases", *(plain(reading.label(name)) for name in own)], lines))
+            counted = any(row.cases is not None for row in rows)
+            lines = [
+                [plain(row.name), *([_cases(row)] if counted else []), *(_cell(row, name) for name in own)]
+                for row in rows
+            ]
+            head = [title, *(["cases"] if counted else []), *(plain(reading.label(name)) for name in own)]
+            blocks.append(table(head, lines))
             worst = reading.worst(rows)
             if worst:
                 blocks.append(f"The worst {title}: {plain(worst.name)}, {_cell(worst, reading.main)}.")

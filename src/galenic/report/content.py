@@ -68,10 +68,12 @@ class Content:
 
     @property
     def warnings(self) -> list[str]:
-        """What a reader must know before the scores: `red`, the metrics' own, the plan's; each once, in that order."""
+        """What a reader must know before the scores: `red`, the metrics' own but the notes, the plan's; each once."""
         own = [*self.red, *self.metrics.get("warnings", [])]
-        planned = [f"{key.partition(':')[2].strip()}: {text}" for _, key, text in reasons(self.plan) if _alarm(key)]
-        return list(dict.fromkeys([*(str(text) for text in own), *planned]))
+        told = [str(text) for text in own if str(text) not in self.notes]
+        alarms = [(key.partition(":")[2].strip(), text) for _, key, text in reasons(self.plan) if _alarm(key)]
+        planned = [f"{what}: {text}" for what, text in alarms if text not in told]
+        return list(dict.fromkeys([*told, *planned]))
 
     @property
     def purpose(self) -> str:

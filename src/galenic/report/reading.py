@@ -107,8 +107,9 @@ class Reading:
         return sorted(have, key=lambda name: name != self.main)
 
     def worst(self, rows: list[Row]) -> Row | None:
-        """The row with the worst main score; None with fewer than two to choose from."""
-        return _extreme(self, rows, best=False) if len(rows) > 1 else None
+        """The row with the worst main score; None with fewer than two to choose from, or where all have the same."""
+        values = {row.estimates[self.main].value for row in rows if self.main in row.estimates}
+        return _extreme(self, rows, best=False) if len(rows) > 1 and len(values) > 1 else None
 
     @property
     def best_baseline(self) -> Row | None:

@@ -76,7 +76,7 @@ def _slopes(before: Tensor, gates: Tensor, news: Tensor, carried: Tensor) -> tup
     """How a state's change goes on: to the new gate's input, and (steps, batch, 3, hidden) to what the state before
     gives to each gate."""
     steps, batch, hidden = news.shape
-    reset, update = gates.split(hidden, dim=2)
+    reset, update = gates[:, :, :hidden], gates[:, :, hidden:]
     slopes = news.new_empty(steps, batch, 3, hidden)
     flat = torch.addcmul(news.new_ones(()), news, news, value=-1)
     of_new = flat.addcmul_(flat, update, value=-1)  # (1 - n^2) (1 - z)

@@ -50,6 +50,7 @@ class Category:
     calibrates = True
     dense = False
     quick_cases = 2000
+    writes_refusals = True
 
     def check(self, field: Field) -> Field:
         """The field with its labels as text; TaskError for a wrong option or more than one column."""

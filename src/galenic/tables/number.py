@@ -42,6 +42,7 @@ class Number:
     calibrates = True
     dense = False
     quick_cases = 2000
+    writes_refusals = True
 
     def check(self, field: Field) -> Field:
         """The field as it is; TaskError for a wrong option, no column, or a pattern that would take in every column."""

@@ -16,8 +16,8 @@ from galenic.core.errors import ValueProblem
 from galenic.tables.read import Numbers
 
 MAX_LABELS = 1000
-FAR_SD = 50.0
-FAR_RANGES = 10.0
+FAR_RANGES = (1.0, 10.0)  # how many training ranges beyond it a value may lie: of few columns and many cases, or else
+_BY_CHANCE = 0.01  # share of sound cases that this may refuse, were every column as heavy-tailed as 1 / x
 
 
 class Row:
@@ -30,7 +30,8 @@ class Row:
     too, with n = 1; a category input float32 [labels + 1]: one-hot, the last for unknown or missing; a category target
     int64 [], its index, -1 where unknown. A constant column has sd 0 and z-score 0. A missing input still has its
     array, which says so, so that every case has the same shape.
-    facts["row"]: {"seen": inputs present, "of": inputs, "far": [what lies absurdly far outside the training part]}.
+    facts["row"]: {"seen": inputs present, "of": inputs, "far": [what lies absurdly far outside the training part],
+    "refuse": [labels of inputs that were never seen in training]}.
     """
 
     name = "row"
@@ -85,6 +86,7 @@ class Row:
         """Arrays as the class says. ValueProblem for a target's label that the training part has not."""
         arrays: dict[str, NDArray[Any]] = {}
         far: list[str] = []
+        strange: list[str] = []
         seen = total = 0
         for field in fields:
             value = values.get(field.name)
@@ -94,7 +96,7 @@ class Row:
                 arrays[field.name] = _z_scores(given, known)
                 if field.target:
                     continue
-                far += _far(given, known)
+                far += _far(given, known, settings["cases"])
                 seen, total = seen + int(np.isfinite(given).sum()), total + len(given)
             elif field.kind == "category":
                 labels = settings["categories"][field.name]["labels"]
@@ -102,8 +104,11 @@ class Row:
                     arrays[field.name] = np.asarray(_index(field, value, labels), dtype=np.int64)
                 else:
                     arrays[field.name] = _one_hot(value, labels)
+                    if value is not None and value not in labels:
+                        strange.append(f"{field.name} is {value!r}, in training {_some(labels)}")
                     seen, total = seen + int(value is not None), total + 1
-        return Prepared(arrays, {"row": {"seen": seen, "of": total, "far": far}})
+        facts = {"seen": seen, "of": total, "far": far}
+        return Prepared(arrays, {"row": facts | ({"refuse": strange} if strange else {})})
 
     def shape(self, name: str, settings: Settings) -> tuple[int, ...]:
         """Shape of the prepared array of an input: what a network is built for."""
@@ -241,18 +246,25 @@ def _z_scores(given: NDArray[np.float64], known: Mapping[str, Any]) -> NDArray[n
     return np.concatenate([np.clip(z, -1e30, 1e30), present]).astype(np.float32)
 
 
-def _far(given: NDArray[np.float64], known: Mapping[str, Any]) -> list[str]:
-    """Values over 50 sd from the mean and 10 ranges beyond the training part: a wrong unit or a slip, not a patient."""
-    sd, mean = np.asarray(known["sd"]), np.asarray(known["mean"])
+def _far(given: NDArray[np.float64], known: Mapping[str, Any], cases: int) -> list[str]:
+    """Values that are a wrong unit or a slip, not a patient: a training range or more beyond what was learnt from, or
+    below zero where all that was learnt from lies above it.
+
+    The fewer the cases and the more the columns, the further sound values may lie outside by chance.
+    """
     low, high = np.asarray(known["low"]), np.asarray(known["high"])
-    room = FAR_RANGES * (high - low)
+    ranges = np.clip(len(given) / (_BY_CHANCE * max(cases, 1)), *FAR_RANGES)
+    room = ranges * (high - low)
     with np.errstate(invalid="ignore"):
-        wide = np.abs(given - mean) > FAR_SD * sd
-        out = (given < low - room) | (given > high + room)
+        out = (given < low - room) | (given > high + room) | ((given < 0) & (low > 0)) | ((given > 0) & (high < 0))
     return [
         f"{known['columns'][place]} is {given[place]:g}, in training {low[place]:g} to {high[place]:g}"
-        for place in np.flatnonzero(wide & out & (sd > 0))
+        for place in np.flatnonzero(out & (high > low))
     ]
+
+
+def _some(labels: Sequence[str]) -> str:
+    return ", ".join(labels[:8]) + (" ..." if len(labels) > 8 else "")
 
 
 def _index(field: Field, value: str | None, labels: Sequence[str]) -> int:

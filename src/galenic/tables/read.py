@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from galenic.core.contract import Field
 from galenic.core.errors import TableError, ValueProblem
 
+_FILES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".nii", ".nii.gz", ".nrrd", ".mha", ".mhd", ".dcm", ".hea", ".edf")
+
 
 @dataclass(frozen=True, eq=False)
 class Numbers:
@@ -107,9 +109,17 @@ def _numbers(cells: pd.Series, column: str) -> NDArray[np.float64]:
         raise TableError(
             f"row {row + 1} (the header not counted) holds {cells.iloc[row]!r} in the number column {column!r}",
             allowed="finite numbers with a decimal point; an empty cell where the value is missing",
-            todo=f"mend this and {int(wrong.sum()) - 1} more such cells, or give the column the kind category",
+            todo=_mend(cells[wrong]),
         )
     return numbers
+
+
+def _mend(wrong: pd.Series) -> str:
+    """What to do about cells that are no numbers: all such texts, the most frequent first."""
+    texts = [repr(text) for text in wrong.astype(str).value_counts().index[:5]]
+    if len(wrong) == 1:
+        return "mend this cell, or empty it where the value is missing"
+    return f"mend the {len(wrong)} such cells ({', '.join(texts)}); if these are names, the column is a category"
 
 
 def label_of(cell: object) -> str | None:
@@ -133,6 +143,13 @@ def open_labels(field: Field, table: pd.DataFrame) -> CategorySource:
     """Every label of the field's column; a target's label outside the option `labels` gives ValueProblem."""
     (column,) = resolve(field.columns, [str(name) for name in table.columns])
     labels = tuple(label_of(cell) for cell in table[column])
+    given = [label for label in labels if label is not None]
+    if given and all(label.lower().endswith(_FILES) for label in given):
+        raise TableError(
+            f"the column {column!r} holds names of files ({given[0]!r}), not labels",
+            allowed="a label a case",
+            todo=f"give it the kind of what the files hold, such as {column}:mask or {column}:image",
+        )
     known = field.options.get("labels")
     if field.target and known is not None:
         for row, label in enumerate(labels):
