@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 import galenic
 from galenic import left_out, verbs
 from galenic.cli.door import app
-from galenic.core.errors import InputError, TableError
+from galenic.core.errors import InputError, LeakageError, TableError
 from galenic.report import left_out as page
 
 HOW = {"inputs": ["a:number", "b:number"], "targets": ["ill:category"], "budget": "20steps", "seed": 3}
@@ -111,6 +111,15 @@ def test_nothing_to_leave_out_is_told(home: Path, tmp_path: Path) -> None:
     (tmp_path / "model" / "task.toml").write_text("")
     with pytest.raises(InputError, match="model folder"):
         galenic.leave_out(home / "cases.csv", by="hospital", out=tmp_path / "model", **HOW)
+
+
+def test_a_patient_of_two_hospitals_is_told(home: Path, tmp_path: Path) -> None:
+    table = pd.read_csv(home / "cases.csv")
+    table["patient"] = [f"p{at // 2}" for at in range(len(table))]  # neighbours are of different hospitals
+    table.to_csv(tmp_path / "cases.csv", index=False)
+    with pytest.raises(LeakageError, match="patients have cases under several values of"):
+        galenic.leave_out(tmp_path / "cases.csv", by="hospital", out=tmp_path / "round", **HOW)
+    assert not (tmp_path / "round").exists()
 
 
 def test_torchrun_is_refused(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

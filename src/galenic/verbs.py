@@ -171,8 +171,7 @@ def _report_of_left_out(summary: dict[str, Any]) -> str:
 def check(  # noqa: PLR0913 - the options of the command
     what: str | Path, *, inputs: Sequence[str] = (), targets: Sequence[str] = (), network: str | None = None,
     budget: str = "10m", split: Path | None = None, folds: int | None = None, seed: int | None = None,
-    device: str = "auto",
-    progress: Progress | None = None,
+    device: str = "auto", progress: Progress | None = None,
 ) -> Check:  # fmt: skip
     """Everything that `train` would decide, without training: fields, parts, problems, the plan, the time."""
     progress = progress or Silent()

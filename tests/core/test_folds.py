@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 import galenic
-from galenic import sources
-from galenic.core import bundle, crossfit, registry
+from galenic import sources, verbs
+from galenic.core import bundle, crossfit, finish, registry
 from galenic.core.cases import open_cases
 from galenic.core.errors import InputError, PlanError
 from galenic.core.fit import Job, fold_parts, open_job, train_job
@@ -197,3 +197,27 @@ class TestMirrored:
         values = {"image": open_cases(pd.read_csv(pictures / "cases.csv"), pictures, model.task).values(0)["image"]}
         ours = galenic.load(model.folder, mirror=True)(**values)["mask"].value.array
         np.testing.assert_array_equal(written[0].answer.value.array, ours)
+
+
+class TestDefault:
+    """How many folds: what the command says, else the plan that is obeyed, else the task."""
+
+    def test_of_the_task_unless_the_command_says(self, cancer_task, tmp_path):
+        task = cancer_task.model_copy(update={"folds": 5})
+        assert verbs._folds(None, task, tmp_path, plan=None, resume=False) == 5
+        assert verbs._folds(0, task, tmp_path, plan=None, resume=False) == 0
+        assert verbs._folds(3, task, tmp_path, plan=None, resume=False) == 3
+
+    def test_a_plan_that_is_obeyed_has_its_own(self, cancer_task, tmp_path):
+        task = cancer_task.model_copy(update={"folds": 5})
+        assert verbs._folds(None, task, tmp_path, plan=tmp_path / "plan.json", resume=False) == 0
+        assert verbs._folds(None, task, tmp_path, plan=None, resume=True) == 5
+        (tmp_path / "plan.json").write_text("{}")
+        assert verbs._folds(None, task, tmp_path, plan=None, resume=True) == 0
+
+    def test_folds_without_a_blend_count_as_their_network(self):
+        one = {"model": [{"p": 1}], "network": [{"p": 2}], "prior": [{"p": 3}]}
+        other = {"model": [{"p": 4}], "prior": [{"p": 5}]}
+        assert finish._joined([one, other]) == {
+            "model": [{"p": 1}, {"p": 4}], "network": [{"p": 2}, {"p": 4}], "prior": [{"p": 3}, {"p": 5}],
+        }  # fmt: skip

@@ -350,3 +350,11 @@ def test_definitions_say_the_unit_and_the_source():
     assert all(len(own.text) > 20 for own in MASK.definitions.values())
     assert MASK.calibrate([], [], field(), {}) == {}
     assert IMAGE.group(None) is None
+
+
+def test_distances_are_in_pixels_where_no_spacing_is_known():
+    assert MASK.unit_of("hd95", [{"unit": "px", "classes": {}}]) == "px"
+    assert MASK.unit_of("hd95", [{"unit": "mm", "classes": {}}, {"unit": "px", "classes": {}}]) == "mm or px"
+    assert MASK.unit_of("assd", [{"unit": "mm", "classes": {}}, {"refused": "no", "classes": {}}]) == "mm"
+    assert MASK.unit_of("volume_error", [{"unit": "px", "classes": {}}]) == "ml"
+    assert MASK.unit_of("dice", []) == ""

@@ -20,6 +20,7 @@ from galenic.images.vectors import (
     Whole,
     conv,
     halvings,
+    norm_for,
     normed,
     shared_plan,
 )
@@ -65,6 +66,7 @@ class Cnn(Whole):
 
     def plan(self, task: Task, frames: Mapping[str, Settings], budget: Budget) -> tuple[Settings, dict[str, str]]:
         settings, reasons = shared_plan(task, frames, budget)
+        norm, why = norm_for(settings["batch"])
         space = frames["space"]
         dims, fit = space["dims"], space["fit"]
         halved = halvings(fit, space["spacing_mm"], _MOST_STAGES - 1, 4)
@@ -72,13 +74,13 @@ class Cnn(Whole):
         base = 32 if dims == 2 else 16
         settings |= {
             "widths": [min(256, base * 2**at) for at in range(len(strides))], "strides": strides, "layers": 2,
-            "norm": "group", "learning_rate": 1e-3, "weight_decay": 0.05,
+            "norm": norm, "learning_rate": 1e-3, "weight_decay": 0.05,
         }  # fmt: skip
         return settings, reasons | {
             "network.strides": f"{len(strides)} stages: the picture {fit} is halved while it stays at 4",
             "network.widths": f"{base} features first, doubled a stage, 256 at most",
             "network.layers": "two a stage: two 3x3 kernels see 5x5 with fewer weights",
-            "network.norm": "group norm: a case is seen alike whatever batch it stands in, so ranks and batches agree",
+            "network.norm": why,
             "network.learning_rate": "AdamW's usual rate, with warm-up and cosine, then averaged",
             "network.weight_decay": "0.05, as few cases want more than AdamW's usual 0.01",
         }  # fmt: skip

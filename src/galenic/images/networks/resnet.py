@@ -21,6 +21,7 @@ from galenic.images.vectors import (
     Whole,
     conv,
     halvings,
+    norm_for,
     normed,
     shared_plan,
 )
@@ -33,7 +34,6 @@ _REASONS = {
     "network.block": "two 3x3 convolutions; a bottleneck from ResNet-50 on",
     "network.blocks": "a stage, as the depth has it",
     "network.strides": "each stage but the first halves the picture; a thick axis of a volume after the others",
-    "network.norm": "group norm: a case is seen alike whatever batch it stands in, so ranks and batches agree",
     "network.learning_rate": "AdamW's usual rate, with warm-up and cosine, then averaged",
     "network.weight_decay": "0.05, as few cases want more than AdamW's usual 0.01",
 }
@@ -153,13 +153,14 @@ class ResNet(Whole):
         hours = (budget.seconds if budget.seconds is not None else 1800.0) / 3600
         depth = 50 if cases >= 20_000 and hours >= 8 else 34 if cases >= 5_000 and hours >= 2 else 18
         stem, strides = _stem(space)
-        base = 64 if dims == 2 else 32
+        few = max(fit) <= SMALL[dims]
+        base = 32 if dims == 3 or (few and hours < 1) else 64
+        norm, why = norm_for(settings["batch"])
         settings |= {
             "depth": depth, "blocks": BLOCKS[depth], "block": "bottleneck" if depth == 50 else "basic",
-            "widths": [base * 2**at for at in range(4)], "stem": stem, "strides": strides, "norm": "group",
+            "widths": [base * 2**at for at in range(4)], "stem": stem, "strides": strides, "norm": norm,
             "learning_rate": 1e-3, "weight_decay": 0.05,
         }  # fmt: skip
-        few = max(fit) <= SMALL[dims]
         return settings, reasons | _REASONS | {
             "network.depth": f"ResNet-{depth} for {cases} cases: 34 from 5,000 and 2 h on, 50 from 20,000 and 8 h",
             "network.stem": (
@@ -167,7 +168,8 @@ class ResNet(Whole):
                 else f"a {stem['kernel']}x{stem['kernel']} convolution that halves the picture {fit}"
                 + (", then max-pooling" if stem["pool"] else "")
             ),
-            "network.widths": f"{base} features first, doubled a stage" + ("" if dims == 2 else ": half the paper's"),
+            "network.norm": why,
+            "network.widths": f"{base} features first, doubled a stage" + _narrow(base, dims),
         }  # fmt: skip
 
     def like(self, given: Mapping[str, Tensor], planned: Settings) -> Settings:
@@ -196,6 +198,15 @@ class ResNet(Whole):
 
     def build(self, task: Task, frames: Mapping[str, Settings], settings: Settings) -> Network:
         return ResNetModule(task, frames, settings)
+
+
+def _narrow(base: int, dims: int) -> str:
+    """Why there are fewer features than the paper has."""
+    if base == 64:
+        return ""
+    return ": half the paper's" + (
+        "" if dims == 3 else ", as every pixel of a small picture is kept, for under an hour"
+    )
 
 
 def _stem(space: Settings) -> tuple[Settings, list[list[int]]]:
