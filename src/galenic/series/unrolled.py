@@ -18,20 +18,19 @@ class _Unrolled(torch.autograd.Function):
     """States (steps, batch, hidden) of inputs (steps, batch, width), from a state of zeros."""
 
     @staticmethod
-    @torch.amp.custom_fwd(device_type="cpu", cast_inputs=torch.float32)  # type: ignore[untyped-decorator]
-    def forward(
-        ctx: Any, x: Tensor, w_in: Tensor, w_state: Tensor, b_in: Tensor, b_state: Tensor, half: bool
-    ) -> Tensor:
-        """Weights and biases as torch.nn.GRU holds them: reset, update and new gate, one below the other."""
+    def forward(ctx: Any, x: Tensor, w_in: Tensor, w_state: Tensor, b_in: Tensor, b_state: Tensor) -> Tensor:
+        """Weights and biases as torch.nn.GRU holds them: reset, update and new gate, one below the other.
+
+        Inputs in half precision go through their product in it; all else is in the precision of the weights.
+        """
         steps, batch, width = x.shape
         hidden = w_state.shape[1]
         flat = x.reshape(steps * batch, width)
-        flat = flat.bfloat16() if half else flat
-        given = (flat @ w_in.t().to(flat.dtype)).to(x.dtype).add_(b_in).view(steps, batch, 3 * hidden)
-        states = x.new_zeros(steps + 1, batch, hidden)
-        gates = x.new_empty(steps, batch, 2 * hidden)  # reset, update
-        news = x.new_empty(steps, batch, hidden)
-        carried = x.new_empty(steps, batch, 3 * hidden)  # what the state before gives to each gate
+        given = (flat @ w_in.t().to(flat.dtype)).to(w_in.dtype).add_(b_in).view(steps, batch, 3 * hidden)
+        states = w_in.new_zeros(steps + 1, batch, hidden)
+        gates = w_in.new_empty(steps, batch, 2 * hidden)  # reset, update
+        news = w_in.new_empty(steps, batch, hidden)
+        carried = w_in.new_empty(steps, batch, 3 * hidden)  # what the state before gives to each gate
         turned, cut = w_state.t(), 2 * hidden
         for before, after, own, gate, new, gave in zip(
             states[:-1].unbind(), states[1:].unbind(), given.unbind(), gates.unbind(), news.unbind(),
@@ -45,7 +44,6 @@ class _Unrolled(torch.autograd.Function):
         return states[1:]
 
     @staticmethod
-    @torch.amp.custom_bwd(device_type="cpu")  # type: ignore[untyped-decorator]
     def backward(ctx: Any, *grads: Any) -> tuple[Tensor | None, ...]:
         flat, w_in, w_state, states, gates, news, carried = ctx.saved_tensors
         steps, batch, hidden = news.shape
@@ -63,12 +61,13 @@ class _Unrolled(torch.autograd.Function):
         to_gates = to_state[:, : 2 * hidden]
         of_x = None
         if ctx.needs_input_grad[0]:
-            of_x = torch.addmm(to_gates @ w_in[: 2 * hidden], to_new, w_in[2 * hidden :]).view(steps, batch, -1)
+            of_x = torch.addmm(to_gates @ w_in[: 2 * hidden], to_new, w_in[2 * hidden :])
+            of_x = of_x.view(steps, batch, -1).to(flat.dtype)
         of_in = [one.to(flat.dtype).t() @ flat for one in (to_gates, to_new)]
         of_b = to_state.sum(dim=0)
         return (
             of_x, torch.cat(of_in).to(w_in.dtype), to_state.t() @ states[:-1].reshape(steps * batch, hidden),
-            torch.cat([of_b[: 2 * hidden], to_new.sum(dim=0)]), of_b, None,
+            torch.cat([of_b[: 2 * hidden], to_new.sum(dim=0)]), of_b,
         )  # fmt: skip
 
 
@@ -90,5 +89,7 @@ def _slopes(before: Tensor, gates: Tensor, news: Tensor, carried: Tensor) -> tup
 def unroll_gru(cell: nn.GRU, x: Tensor) -> Tensor:
     """States (batch, steps, hidden) of inputs (batch, steps, width), as `cell(x)[0]` gives them; one layer."""
     weights = (cell.get_parameter(f"{name}_l0") for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
-    states: Tensor = _Unrolled.apply(x.transpose(0, 1), *weights, torch.is_autocast_enabled("cpu"))
+    half = torch.is_autocast_enabled("cpu")
+    with torch.autocast("cpu", enabled=False):
+        states: Tensor = _Unrolled.apply((x.bfloat16() if half else x.float()).transpose(0, 1), *weights)
     return states.transpose(0, 1)
