@@ -75,8 +75,10 @@ class Files(Dataset[Any]):
 
 
 def by_hand(work: Work, plan: Plan) -> tuple[nn.Module, torch.optim.Optimizer]:
-    """The same network and optimiser, outside of galenic's loop."""
+    """The same network in torch's own kernels, and the same optimiser, outside of galenic's loop."""
     network = work.build().train()
+    cell = network.cell
+    network.unroll = lambda x: cell(x)[0]
     own = plan.training
     return network, make_optimizer(network, own.optimizer, own.learning_rate, own.weight_decay)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from galenic import sources
@@ -120,3 +121,40 @@ def test_the_page_in_the_tree_is_what_the_lines_give(results: ModuleType) -> Non
     rows = results.read_lines(results.RECORD)
     folds = results.read_lines(results.FOLDS)
     assert results.PAGE.read_text(encoding="utf-8") == results.page(rows, results.read_published(), folds)
+
+
+def _held_out_row(seed: int, auroc: float) -> dict[str, Any]:
+    scores = {"auroc": _score(auroc), "accuracy": _score(0.8)}
+    beside = {"name": "logistic regression", "scores": scores}
+    gap = {"difference": 0.0123, "low": -0.001, "high": 0.02}
+    return {
+        "task": "heart_disease", "folds": "site", "network": "mlp", "budget": "20s", "seed": seed, "cases": 9,
+        "main": "auroc", "scores": scores, "classes": {"yes": {"coverage": _score(0.9), "sensitivity": _score(0.7)}},
+        "beside": [beside | {"gaps": {"auroc": gap}}], "seconds": 21.0, "threads": 1,
+        "by_fold": {"north": {"cases": 9, "model": _score(auroc), "logistic regression": 0.81}},
+    }  # fmt: skip
+
+
+def test_the_page_has_what_was_cross_validated(results: ModuleType) -> None:
+    rows = [_held_out_row(0, 0.85), _held_out_row(1, 0.87), _held_out_row(1, 0.86)]
+    page = results.page([], [], rows)
+    assert "### heart_disease, mlp, 20s a fold, by site" in page
+    assert "| the model | 0.855 (0.850-0.860) | 0.800 (0.800-0.800) |" in page
+    assert "+0.012, -0.001 to +0.020" in page
+    assert "| yes | 0.700 | – | 0.900 |" in page
+    assert "| north | 0.850 | 0.810 |" in page
+
+
+def test_folds_are_drawn_once_by_class_and_patient(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    folds = importlib.import_module("folds")
+    path = tmp_path / "folds.csv"
+    folds.draw("breast_cancer", 5, path)
+    first = path.read_bytes()
+    folds.draw("breast_cancer", 4, path)
+    assert path.read_bytes() == first
+    found = pd.read_csv(path, dtype=str)
+    assert sorted(found["fold"].value_counts()) == [113, 114, 114, 114, 114]
+    split = pd.read_csv(folds.split_file(found, "2", tmp_path / "split.csv"))
+    assert (split["part"] == "test").sum() == (found["fold"] == "2").sum()
+    assert set(split["part"]) == {"train", "test"}
