@@ -22,6 +22,7 @@ from galenic.core.decide import make_plan
 from galenic.core.errors import GalenicError, InputError, MissingFile, TableError
 from galenic.core.files import inside, write_json, write_text
 from galenic.core.fit import Job, open_job, train_job
+from galenic.core.interrupt import held_interrupt
 from galenic.core.model import Model, load_model
 from galenic.core.plan import Plan, load_plan
 from galenic.core.probe import pick_device
@@ -303,7 +304,14 @@ class _Place:
         return {(self.cases.root / cell).resolve() for cell in cells}
 
     def write(self, kind: Target, answer: Answer, values: Values, stem: str, form: str) -> list[Path]:
-        """The files of one answer, all of them or none."""
+        """The files of one answer, all of them or none; Ctrl-C waits until they are there."""
+        with held_interrupt() as interrupted:
+            done = self._written(kind, answer, values, stem, form)
+        if interrupted():
+            raise KeyboardInterrupt
+        return done
+
+    def _written(self, kind: Target, answer: Answer, values: Values, stem: str, form: str) -> list[Path]:
         inside(self.folder, stem)
         self.folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".aside-", dir=self.folder) as aside:

@@ -70,16 +70,16 @@ def from_json(resource: Any, where: str) -> Observations:
     observed: list[Observed] = []
     warnings: list[str] = []
     patients: dict[str, None] = {}
-    for place, own in _resources(resource, kind, where):
+    for at, own in _resources(resource, kind, where):
         try:
             if not isinstance(own, dict) or not isinstance(own.get("resourceType"), str):
                 raise _Invalid("is no resource")
             if own["resourceType"] != "Observation":
                 continue
             named = _patient(own)
-            found = list(_measured(own))
+            found = _measured(own)
         except _Invalid as fault:
-            warnings.append(f"{place}: {fault}")
+            warnings.append(f"{_place(at, own)}: {fault}")
             continue
         if named:
             patients.setdefault(named)
@@ -92,20 +92,21 @@ def from_json(resource: Any, where: str) -> Observations:
     return Observations(tuple(observed), tuple(warnings), next(iter(patients), ""))
 
 
-def _resources(resource: dict[str, Any], kind: str, where: str) -> Iterator[tuple[str, Any]]:
-    """(place, resource) of each entry."""
+def _resources(resource: dict[str, Any], kind: str, where: str) -> Iterator[tuple[int | None, Any]]:
+    """(number, resource) of each entry; None for a resource that stands by itself."""
     if kind == "Observation":
-        yield _named("Observation", resource), resource
+        yield None, resource
         return
     entries = resource.get("entry", [])
     if not isinstance(entries, list):
         raise UnreadableFile(f"{where} has an `entry` that is no list", allowed="a Bundle of FHIR R4")
     for at, entry in enumerate(entries):
-        own = entry.get("resource") if isinstance(entry, dict) else None
-        yield _named(f"Bundle.entry[{at}]", own), own
+        yield at, entry.get("resource") if isinstance(entry, dict) else None
 
 
-def _named(place: str, resource: Any) -> str:
+def _place(at: int | None, resource: Any) -> str:
+    """Where a resource stands, with its id."""
+    place = "Observation" if at is None else f"Bundle.entry[{at}]"
     name = resource.get("id") if isinstance(resource, dict) else None
     return f"{place} ({name})" if isinstance(name, str) else place
 
@@ -119,24 +120,32 @@ def _patient(own: dict[str, Any]) -> str:
     return str(subject.get("reference") or "")
 
 
-def _measured(own: dict[str, Any]) -> Iterator[Observed]:
+def _measured(own: dict[str, Any]) -> list[Observed]:
     """The observation's own value and those of its components."""
     status = own.get("status")
     if status not in _STATUS:
         raise _Invalid(f"has the status {status!r}, not one of {', '.join(_STATUS)}")
     if status in _NOT_VALID:
         raise _Invalid(f"is marked {status}")
-    components = own.get("component", [])
+    components = own.get("component")
+    if components is None:
+        return [_one(own, _when(own))] if _holds_number(own) else _nothing(own)
     if not isinstance(components, list) or not all(isinstance(one, dict) for one in components):
         raise _Invalid("has components that are no list of objects")
     parts = [part for part in (own, *components) if _holds_number(part)]
-    code = _code(own)
+    _code(own)  # which an observation must have, whatever its components hold
     when = _when(own) if parts else None
-    for part in parts:
-        assert when is not None
-        name, words = code if part is own else _code(part)
-        value, unit = _number(part)
-        yield Observed(name, words, value, unit, when)
+    return [_one(part, when) for part in parts if when is not None]
+
+
+def _one(part: dict[str, Any], when: datetime) -> Observed:
+    return Observed(*_code(part), *_number(part), when)
+
+
+def _nothing(own: dict[str, Any]) -> list[Observed]:
+    """An observation without a number needs a code all the same."""
+    _code(own)
+    return []
 
 
 def _holds_number(part: dict[str, Any]) -> bool:
@@ -160,11 +169,12 @@ def _number(part: dict[str, Any]) -> tuple[float, str]:
 def _code(part: dict[str, Any]) -> tuple[str, str]:
     """The code (LOINC's before others', words where there is none) and its words."""
     code = part.get("code")
-    codings = code.get("coding", []) if isinstance(code, dict) else []
-    if not isinstance(code, dict) or not isinstance(codings, list):
+    codings = code.get("coding", ()) if isinstance(code, dict) else ()
+    if not isinstance(code, dict) or not isinstance(codings, list | tuple):
         raise _Invalid("has no code")
     own = [one for one in codings if isinstance(one, dict) and isinstance(one.get("code"), str)]
-    own.sort(key=lambda one: one.get("system") != LOINC)
+    if len(own) > 1:
+        own.sort(key=lambda one: one.get("system") != LOINC)
     text = str(code.get("text") or (own[0].get("display") if own else "") or "")
     if not own and not text:
         raise _Invalid("has a code without coding or text")
