@@ -64,7 +64,7 @@ def lay_out(found: Found, series: Field, folder: Path, stays: int) -> list[int]:
     kept = {name: own for name, own in series.options.items() if name in ("until_hours", "units")}
     field = Field(name=series.name, kind="series", columns=["record"], options=kept)
     task = found.task.model_copy(update={
-        "name": "icu_fhir", "data": None, "split": None, "table": "cases.csv",
+        "name": "icu_fhir", "data": None, "split": None, "table": "cases.csv", "folds": 0,
         "inputs": [field, *(one for one in found.task.inputs if one is not series)],
     })  # fmt: skip
     task.save(folder / "icu_fhir.toml")

@@ -12,18 +12,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from galenic.core.errors import UnreadableFile, UnsupportedFile
 from galenic.formats.guard import check_memory, existing, reading
 
 LOINC = "http://loinc.org"
 _NOT_VALID = ("entered-in-error", "cancelled")
+_VALID = ("final", "registered", "preliminary", "amended", "corrected", "unknown")
 _STATUS = ("registered", "preliminary", "final", "amended", "corrected", "unknown", *_NOT_VALID)
 
 
-@dataclass(frozen=True)
-class Observed:
+class Observed(NamedTuple):
     """One measurement: `code` (LOINC's where there is one), its words, the value in `unit`, and when, with a zone."""
 
     code: str
@@ -77,7 +77,8 @@ def from_json(resource: Any, where: str) -> Observations:
             if own["resourceType"] != "Observation":
                 continue
             named = _patient(own)
-            found = _measured(own)
+            plain = _plain(own)
+            found = _measured(own) if plain is None else [plain]
         except _Invalid as fault:
             warnings.append(f"{_place(at, own)}: {fault}")
             continue
@@ -118,6 +119,33 @@ def _patient(own: dict[str, Any]) -> str:
     if not isinstance(subject, dict):
         raise _Invalid("has a subject that is no reference")
     return str(subject.get("reference") or "")
+
+
+def _plain(own: dict[str, Any]) -> Observed | None:
+    """An observation of the usual form, one quantity with one code, read in few steps; None for any other.
+
+    What is not of that form, or wrong, goes through `_measured`, which says why.
+    """
+    quantity, code, when = own.get("valueQuantity"), own.get("code"), own.get("effectiveDateTime")
+    if type(quantity) is not dict or type(code) is not dict or type(when) is not str or len(when) in (4, 7):
+        return None
+    value = quantity.get("value")
+    if own.get("status") not in _VALID or "component" in own:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    codings = code.get("coding", ())
+    if type(codings) not in (list, tuple) or len(codings) > 1:
+        return None
+    try:
+        moment = datetime.fromisoformat(when)
+        name, words = _code(own) if codings else (code["text"], code["text"])
+    except (ValueError, KeyError):
+        return None
+    if type(name) is not str or not name:
+        return None
+    unit = str(quantity.get("unit") or quantity.get("code") or "")
+    return Observed(name, words, float(value), unit, moment if moment.tzinfo else moment.replace(tzinfo=UTC))
 
 
 def _measured(own: dict[str, Any]) -> list[Observed]:
