@@ -73,7 +73,7 @@ def lay_out(found: Found, series: Field, folder: Path, stays: int) -> list[int]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--stays", type=int, default=600)
+    parser.add_argument("--stays", type=int, default=1000)
     parser.add_argument("--timed", type=int, default=200, help="bundles that are answered a round")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--budget", default="1m")
@@ -110,7 +110,7 @@ def main() -> None:
     rate = len(rows) / median(took[1:])
     each = {name: round(1000 * own / len(rows), 2) for name, own in parts.items()}
     print(
-        f"{len(rows)} bundles of {median(sizes):.0f} observations, {'network alone' if given.alone else 'blend'}: "
+        f"{len(rows)} bundles of {median(sizes):.0f} observations, {', '.join(['network', *sorted(model.learners)])}: "
         f"{rate:.0f} a second, bar {BAR}: {verdict(rate >= BAR)}; ms each: {each}"
     )
     measured = {

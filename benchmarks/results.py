@@ -179,9 +179,11 @@ def _held_out(rows: list[dict[str, Any]]) -> str:
         cells = [seeds([own["scores"][name]["value"] for own in of_all if name in own["scores"]]) for name in names]
         lines.append([one["name"], *cells, told])
     text = [table(["", *names, f"gap of {main}"], lines)]
+    many = "s" if len(rows) > 1 else ""
     text.append(
-        f"{middle['cases']} cases, {len(rows)} seeds; 95 % interval of {main} {number(interval['low'])} to "
-        f"{number(interval['high'])}; {middle['seconds']:.0f} s a fold on {middle['threads']} threads.\n"
+        f"{middle['cases']} cases, {len(rows)} seed{many}; 95 % interval of {main} {number(interval['low'])} to "
+        f"{number(interval['high'])}; {middle['seconds']:.0f} s a fold on {middle['threads']} thread"
+        f"{'s' if middle['threads'] > 1 else ''}.\n"
     )
     classes = {title: own for title, own in middle["classes"].items() if "coverage" in own}
     if classes:
