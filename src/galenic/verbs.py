@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import json
-import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from galenic import left_out, pictures, sources
-from galenic.core import bundle, finish, ranks, registry, simple
-from galenic.core.cases import Cases, find_roles, matching, open_cases
-from galenic.core.contract import Answer, Field, Target, Values
+from galenic.core import bundle, finish, ranks, simple
+from galenic.core.cases import find_roles, open_cases
 from galenic.core.decide import make_plan
-from galenic.core.errors import GalenicError, InputError, MissingFile, TableError
+from galenic.core.errors import InputError, MissingFile, TableError
 from galenic.core.files import inside, write_json, write_text
 from galenic.core.fit import Job, open_job, train_job
-from galenic.core.interrupt import held_interrupt
 from galenic.core.model import Model, load_model
 from galenic.core.plan import Plan, load_plan
+from galenic.core.predicting import Written as Written  # part of what this module offers
+from galenic.core.predicting import answer_all
 from galenic.core.probe import pick_device
 from galenic.core.progress import Progress, Silent
 from galenic.core.ready import Ready
@@ -42,16 +39,6 @@ class Check:
     plan: Plan
     reasons: dict[str, str]
     seconds: dict[str, float]
-
-
-@dataclass(frozen=True)
-class Written:
-    """One predicted input: the files written for it, or why there is none."""
-
-    id: str
-    paths: list[Path]
-    refused: str | None = None
-    answer: Answer | None = None
 
 
 def train(  # noqa: PLR0913 - the options of the command
@@ -272,97 +259,7 @@ def predict(
     progress = progress or Silent()
     model = load_model(Path(folder), device=device, exact=exact, mirror=mirror)
     cases = sources.to_predict(model.task, [Path(one) for one in inputs])
-    place = _Place(Path(out), cases, model.task)
-    progress.stage("predicting", len(cases), "cases")
-    patients, moment = cases.patients(), datetime.now(UTC).isoformat(timespec="seconds")
-    done = []
-    for row in range(len(cases)):
-        own = cases.ids[row]
-        about = {"id": own, "patient": patients[row], "assessed": moment}
-        try:
-            done += _predict_one(model, about, cases.values(row), place, form)
-        except GalenicError as error:
-            done += _refused(model, about, error, place, form)
-        progress.advance(row + 1, own)
-    return done
-
-
-@dataclass(frozen=True)
-class _Place:
-    """The folder for answers, which never take the place of an input."""
-
-    folder: Path
-    cases: Cases
-    task: Task
-
-    @cached_property
-    def inputs(self) -> set[Path]:
-        """The files that the cases name."""
-        fields = [one for one in self.task.inputs if registry.in_files(one)]
-        columns = [column for one in fields for column in matching(self.cases.table, one)]
-        cells = [str(cell) for column in columns for cell in self.cases.table[column].dropna()]
-        return {(self.cases.root / cell).resolve() for cell in cells}
-
-    def write(self, kind: Target, answer: Answer, values: Values, stem: str, form: str) -> list[Path]:
-        """The files of one answer, all of them or none; Ctrl-C waits until they are there."""
-        with held_interrupt() as interrupted:
-            done = self._written(kind, answer, values, stem, form)
-        if interrupted():
-            raise KeyboardInterrupt
-        return done
-
-    def _written(self, kind: Target, answer: Answer, values: Values, stem: str, form: str) -> list[Path]:
-        inside(self.folder, stem)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".aside-", dir=self.folder) as aside:
-            made = kind.write(answer, values, inside(Path(aside), stem), form=form)
-            targets = [self.folder / path.relative_to(Path(aside).resolve()) for path in made]
-            for target in targets:
-                if target.exists() and target.resolve() in self.inputs:
-                    raise InputError(
-                        f"the answer would take the place of the input {target}", todo="name another folder with -o"
-                    )
-            for path, target in zip(made, targets, strict=True):
-                target.parent.mkdir(parents=True, exist_ok=True)
-                path.replace(target)
-        return targets
-
-
-def _predict_one(model: Model, about: dict[str, str], values: Values, place: _Place, form: str) -> list[Written]:
-    """about: whose case it is and when it is answered, for the forms that say so; no label takes its place."""
-    done, own = [], about["id"]
-    for name, answer in model.answer(model.prepare(values)).items():
-        one = model.task.field(name)
-        if answer.refused is not None and not _writes_refusals(one):
-            done.append(Written(own, [], answer.refused, answer))
-            continue
-        stem = own if len(model.task.targets) == 1 else f"{own}.{name}"
-        told = {**about, "about": name}
-        said = told | {key: value for key, value in values.items() if key not in told or not isinstance(value, str)}
-        paths = place.write(registry.target(one), answer, said, stem, form)
-        done.append(Written(own, paths, answer.refused, answer))
-    return done
-
-
-def _refused(model: Model, about: dict[str, str], error: GalenicError, place: _Place, form: str) -> list[Written]:
-    """A case that can't even be prepared: its reason in a file where the target has a form for it."""
-    own, reason = about["id"], str(error)
-    targets = [one for one in model.task.targets if _writes_refusals(one)]
-    if not targets:
-        return [Written(own, [], reason)]
-    answer, done = Answer(None, refused=reason.replace("\n", "; ")), []
-    for one in targets:
-        stem = own if len(model.task.targets) == 1 else f"{own}.{one.name}"
-        try:
-            paths = place.write(registry.target(one), answer, {**about, "about": one.name}, stem, form)
-        except GalenicError:  # such as a form that this target has not: it is the reason already
-            paths = []
-        done.append(Written(own, paths, reason, answer))
-    return done
-
-
-def _writes_refusals(one: Field) -> bool:
-    return bool(getattr(registry.target(one), "writes_refusals", False))
+    return answer_all(model, cases, Path(out), form, progress)
 
 
 def report(folder: Path | str, *, sealed: bool = True) -> Path:

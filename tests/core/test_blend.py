@@ -15,6 +15,7 @@ from sklearn.linear_model import LogisticRegression
 import galenic
 from galenic.core import blend, simple
 from galenic.core.cases import open_cases
+from galenic.core.errors import Refused
 from galenic.core.plan import load_plan
 from galenic.core.task import load_task
 from galenic.tables.category import CATEGORY
@@ -141,6 +142,41 @@ class TestFromTableToAnswer:
         parts = {"network": alone} | learnt
         mixed = CATEGORY.mix(parts, again.fitted["state"]["blend"]["weights"])
         np.testing.assert_allclose(again.infer(again.prepare(values))["state"], mixed)
+
+    def test_many_cases_are_answered_as_each_alone(self, blended, sums):
+        cases = open_cases(pd.read_csv(sums / "cases.csv"), sums, blended.task, with_targets=False)
+        prepared = [blended.prepare(cases.values(row)) for row in range(5)]
+        many = blended.answer_many(prepared)
+        for one, other in zip(many, (blended.answer(own) for own in prepared), strict=True):
+            assert one["state"].probabilities == pytest.approx(other["state"].probabilities, abs=1e-9)
+            assert one["state"].among == other["state"].among
+
+    def test_a_case_that_cannot_be_judged_leaves_its_neighbours_their_answers(self, blended, sums, monkeypatch):
+        cases = open_cases(pd.read_csv(sums / "cases.csv"), sums, blended.task, with_targets=False)
+        prepared = [blended.prepare(cases.values(row)) for row in range(3)]
+        network = blended.network
+
+        def judge(one):
+            if one is prepared[1]:
+                raise Refused("too dark")
+            return network(one)
+
+        monkeypatch.setattr(blended, "network", judge)
+        first, refused, last = (own["state"] for own in blended.answer_many(prepared))
+        assert refused.refused == "too dark"
+        assert {first.value, last.value} <= {"ill", "well"}
+
+    def test_rows_that_are_wrong_are_told_in_their_place(self, blended, sums, tmp_path):
+        table = pd.read_csv(sums / "cases.csv").drop(columns="state").head(70)
+        table.loc[[3, 66], "a"] = [-1e9, 1e9]
+        table.to_csv(tmp_path / "new.csv", index=False)
+        written = galenic.predict(blended.folder, [tmp_path / "new.csv"], tmp_path / "out")
+        assert len({one.id for one in written}) == 70
+        assert [at for at, one in enumerate(written) if one.refused] == [3, 66]
+        alone = galenic.load(blended.folder)
+        values = open_cases(table.drop(index=[3, 66]), tmp_path, alone.task, with_targets=False).values(67)
+        own = alone(**values)["state"]
+        assert written[69].answer.probabilities == pytest.approx(own.probabilities, abs=1e-9)
 
     def test_evaluating_again_gives_the_same_scores(self, blended):
         metrics = galenic.evaluate(blended.folder, part="test")

@@ -33,10 +33,20 @@ def used(fitted: Mapping[str, Settings]) -> list[str]:
     return sorted(named - {NETWORK})
 
 
-def members(network: Outputs, learners: Mapping[str, Learner], prepared: Prepared) -> dict[str, dict[str, Any]]:
+def outputs_of(learners: Mapping[str, Learner], cases: Sequence[Prepared]) -> list[dict[str, Outputs]]:
+    """Learner -> its raw outputs, of each case: many at once where a learner can."""
+    found: list[dict[str, Outputs]] = [{} for _ in cases]
+    for name, learner in learners.items():
+        many = getattr(learner, "infer_many", None)
+        outputs = [learner.infer(one) for one in cases] if many is None else many(cases)
+        for own, output in zip(found, outputs, strict=True):
+            own[name] = output
+    return found
+
+
+def members(network: Outputs, learners: Mapping[str, Outputs]) -> dict[str, dict[str, Any]]:
     """Target -> member -> raw output for one case; a learner that has not that target is left out there."""
-    found: dict[str, Outputs] = {NETWORK: network}
-    found |= {name: learner.infer(prepared) for name, learner in learners.items()}
+    found = {NETWORK: network, **learners}
     return {
         target: {name: outputs[target] for name, outputs in found.items() if target in outputs} for target in network
     }

@@ -367,7 +367,8 @@ class Part:
 class Learner(Protocol):
     """Fits on a part, infers a case, keeps its state as arrays and JSON.
 
-    One that may be weighed together with a network has `mixes` = True; see `core.blend`.
+    One that may be weighed together with a network has `mixes` = True; see `core.blend`. One to whom many cases at once
+    come cheaper may also have `infer_many(cases)`, the outputs of each.
     """
 
     name: ClassVar[str]

@@ -7,13 +7,13 @@ simple methods that have not either; what is fitted there for the scores of a fo
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Any
 
 from galenic.core import blend, registry, simple
-from galenic.core.contract import Answer, Field, Learner, Mixes, Prepared, Settings
+from galenic.core.contract import Answer, Field, Mixes, Prepared, Settings
 from galenic.core.fit import Work, fold_parts
 from galenic.core.model import Model
 from galenic.core.progress import Progress
@@ -101,22 +101,31 @@ def _given(
     """Target -> fold, outputs by member, and truth of every row."""
     names = [one.name for one in targets]
     found: dict[str, list[Given]] = {name: [] for name in names}
-    each = [(part, row) for part in parts for row in part.rows] if names else []
-    if each:
-        progress.stage(title, len(each), "cases")
-    for done, (part, row) in enumerate(each, start=1):
-        own, truths = _members(part.model, learners, work, row), work.cases.values(row, names)
-        for name in names:
-            found[name].append((part.fold, own[name], truths[name]))
-        progress.advance(done)
+    total, done = sum(len(part.rows) for part in parts), 0
+    if not names or not total:
+        return found
+    progress.stage(title, total, "cases")
+    for part in parts:
+        for rows in batches(part.rows, part.model.at_once):
+            for row, own in zip(rows, _members(part.model, learners, work, rows), strict=True):
+                truths = work.cases.values(row, names)
+                for name in names:
+                    found[name].append((part.fold, own[name], truths[name]))
+            done += len(rows)
+            progress.advance(done)
     return found
 
 
-def _members(model: Model, learners: Sequence[str], work: Work, row: int) -> dict[str, dict[str, Any]]:
-    """Target -> member -> raw output for a row."""
-    prepared = work.ready[row]
-    own: dict[str, Learner] = {name: model.learners[name] for name in learners}
-    return blend.members(model.network(prepared), own, prepared)
+def batches(rows: Sequence[int], most: int) -> Iterator[Sequence[int]]:
+    """The rows in turn, `most` at a time."""
+    return (rows[at : at + most] for at in range(0, len(rows), most))
+
+
+def _members(model: Model, learners: Sequence[str], work: Work, rows: Sequence[int]) -> list[dict[str, dict[str, Any]]]:
+    """Target -> member -> raw output, of each row."""
+    cases = [work.ready[row] for row in rows]
+    own = blend.outputs_of({name: model.learners[name] for name in learners}, cases)
+    return [blend.members(model.network(one), given) for one, given in zip(cases, own, strict=True)]
 
 
 def _answerable(work: Work, valid: Sequence[Apart], target: Field) -> list[Given]:
@@ -132,8 +141,8 @@ def _answerable(work: Work, valid: Sequence[Apart], target: Field) -> list[Given
         for row in one.rows[:most]:
             prepared, truth = work.ready[row], work.cases.values(row, [target.name])[target.name]
             if kind.calibrates:
-                own = _members(bare, bare.plan.blend, work, row)[target.name]
-                answer = partial(_answer, kind, own, prepared, target, work.settings[kind.frame])
+                (own,) = _members(bare, bare.plan.blend, work, [row])
+                answer = partial(_answer, kind, own[target.name], prepared, target, work.settings[kind.frame])
             else:
                 answer = partial(_the_same, bare.answer(prepared)[target.name])
             done.append((one.fold, answer, truth))

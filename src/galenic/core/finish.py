@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -128,14 +128,16 @@ def score(model: Model, cases: Cases, ready: Ready, rows: Sequence[int], progres
     task, weighed = model.task, [name for name, own in model.fitted.items() if "blend" in own]
     judged: dict[str, dict[str, list[Judged | None]]] = {one.name: {"model": []} for one in task.targets}
     progress.stage(title, len(rows), "cases")
-    for done, row in enumerate(rows, start=1):
-        truths = _truths(cases, row, task)
-        for name, own in _answers(model, ready[row], weighed).items():
-            for one in task.targets:
-                if one.name in own:
+    done = 0
+    for some in crossfit.batches(rows, model.at_once):
+        for row, given in zip(some, _answers(model, [ready[row] for row in some], weighed), strict=True):
+            truths = _truths(cases, row, task)
+            for name, own in given.items():
+                for one in (one for one in task.targets if one.name in own):
                     truth = truths[one.name]
                     found = None if truth is None else registry.target(one).judge(own[one.name], truth, one)
                     judged[one.name].setdefault(name, []).append(found)
+        done += len(some)
         progress.advance(done)
     patients = cases.patients()
     return Scored(
@@ -144,15 +146,18 @@ def score(model: Model, cases: Cases, ready: Ready, rows: Sequence[int], progres
     )  # fmt: skip
 
 
-def _answers(model: Model, prepared: Prepared, weighed: Sequence[str]) -> dict[str, dict[str, Answer]]:
-    """Learner -> target -> answer, the model first."""
-    given = {"model": model.answer(prepared)}
-    if weighed:
-        alone = replace(model, fitted={}).answer(prepared)
-        given[blend.NETWORK] = {name: alone[name] for name in weighed}
-    for name, learner in model.learners.items():
-        given[name] = answers(model.task, model.plan.frames, {}, prepared, learner.infer(prepared))
-    return given
+def _answers(model: Model, cases: Sequence[Prepared], weighed: Sequence[str]) -> Iterator[dict[str, dict[str, Answer]]]:
+    """Learner -> target -> answer, the model first; of each case."""
+    bare = replace(model, fitted={})
+    for one, learners in zip(cases, blend.outputs_of(model.learners, cases), strict=True):
+        network = model.judged(one)
+        given = {"model": model.answer_from(one, network, learners)}
+        if weighed:
+            alone = bare.answer_from(one, network, learners)
+            given[blend.NETWORK] = {name: alone[name] for name in weighed}
+        for name, outputs in learners.items():
+            given[name] = answers(model.task, model.plan.frames, {}, one, outputs)
+        yield given
 
 
 def _truths(cases: Cases, row: int, task: Task) -> Values:

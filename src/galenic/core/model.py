@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,8 @@ from galenic.core.network import Network
 from galenic.core.plan import Plan, load_plan
 from galenic.core.probe import pick_device
 from galenic.core.task import Task, load_task
+
+AT_ONCE = 64  # cases that are answered together, at most
 
 
 @dataclass
@@ -51,14 +53,19 @@ class Model:
 
     def infer(self, prepared: Prepared) -> Outputs:
         """Raw outputs: the network's, or of the blend that was fitted for a target."""
-        return self.blended(prepared, self.network(prepared))
+        (given,) = blend.outputs_of(self.blending, [prepared])
+        return self.blended(self.network(prepared), given)
 
-    def blended(self, prepared: Prepared, outputs: Outputs) -> Outputs:
-        """The network's raw outputs weighed together with simple methods', for each target that has a blend."""
-        names = blend.used(self.fitted)
-        if not names:
+    @property
+    def blending(self) -> dict[str, Learner]:
+        """The simple methods that the answers take up, by name."""
+        return {name: self.learners[name] for name in blend.used(self.fitted)}
+
+    def blended(self, outputs: Outputs, learners: Mapping[str, Outputs]) -> Outputs:
+        """The network's raw outputs of a case weighed together with simple methods', for each target with a blend."""
+        if not self.blending:
             return outputs
-        given = blend.members(outputs, {name: self.learners[name] for name in names}, prepared)
+        given = blend.members(outputs, learners)
         return {
             one.name: blend.mixed(registry.target(one), given[one.name], self.fitted.get(one.name, {}))
             for one in self.task.targets
@@ -80,8 +87,37 @@ class Model:
         try:
             outputs = self.infer(prepared) if outputs is None else outputs
         except Refused as error:
-            return {one.name: Answer(None, refused=str(error)) for one in self.task.targets}
+            return self.refuse(error)
         return answers(self.task, self.plan.frames, self.fitted, prepared, outputs)
+
+    def answer_many(self, cases: Sequence[Prepared]) -> list[dict[str, Answer]]:
+        """As `answer`, a case each: the simple methods of a blend take many cases in the time of one."""
+        learners = blend.outputs_of(self.blending, cases)
+        return [self.answer_from(one, self.judged(one), own) for one, own in zip(cases, learners, strict=True)]
+
+    def judged(self, prepared: Prepared) -> Outputs | Refused:
+        """The network's raw outputs, or why it can't judge the case."""
+        try:
+            return self.network(prepared)
+        except Refused as error:
+            return error
+
+    def answer_from(
+        self, prepared: Prepared, network: Outputs | Refused, learners: Mapping[str, Outputs]
+    ) -> dict[str, Answer]:
+        """The answers that raw outputs mean: the network's, or that it can't judge, and the simple methods' by name."""
+        if isinstance(network, Refused):
+            return self.refuse(network)
+        return self.answer(prepared, self.blended(network, learners))
+
+    def refuse(self, error: Refused) -> dict[str, Answer]:
+        """The same refusal for every target."""
+        return {one.name: Answer(None, refused=str(error)) for one in self.task.targets}
+
+    @property
+    def at_once(self) -> int:
+        """How many cases may be answered together: one where a target's outputs may be volumes."""
+        return 1 if any(registry.target(one).dense for one in self.task.targets) else AT_ONCE
 
     def __call__(self, **values: Any) -> dict[str, Answer]:
         """Answer for the values of one case, given by field name."""

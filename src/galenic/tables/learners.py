@@ -202,17 +202,23 @@ class _Estimator(_Simple):
 
     def infer(self, prepared: Prepared) -> Outputs:
         """Log-probabilities (labels,), a class without a training case has 1e-7, or a z-score (1,), of each target."""
-        x = self._joined(self._features(prepared))[None, self.used]
-        outputs = {}
+        return self.infer_many([prepared])[0]
+
+    def infer_many(self, cases: Sequence[Prepared]) -> list[Outputs]:
+        """The same of many cases, in little more time than of one."""
+        x = np.stack([self._joined(self._features(one)) for one in cases])[:, self.used]
+        done: list[dict[str, NDArray[np.float64]]] = [{} for _ in cases]
         for name, model in self.models.items():
-            with _pools().limit(limits=1):  # one case is too little work to wake other threads for
-                if name not in self.labels:
-                    outputs[name] = np.asarray(model.predict(x), dtype=np.float64)
-                    continue
-                p = np.zeros(self.labels[name])
-                p[model.classes_] = model.predict_proba(x)[0]
-                outputs[name] = _log(p)
-        return outputs
+            with _pools().limit(limits=1):  # so few cases are too little work to wake other threads for
+                found = model.predict_proba(x) if name in self.labels else model.predict(x)[:, None]
+            for own, values in zip(done, found, strict=True):
+                own[name] = self._log_of(name, model, values) if name in self.labels else np.asarray(values, np.float64)
+        return list(done)
+
+    def _log_of(self, name: str, model: Any, found: NDArray[np.float64]) -> NDArray[np.float64]:
+        p = np.zeros(self.labels[name])
+        p[model.classes_] = found
+        return _log(p)
 
     def save(self, folder: Path) -> None:
         """Write state.json, and the estimator of target i as model_i.skops."""
