@@ -32,6 +32,7 @@ class SeriesKind:
     frame = "clock"
     from_file = True
     groups = False
+    baselines = ("rocket",)  # of waveforms
 
     def check(self, field: Field) -> Field:
         """The field with `waveform` completed; TaskError says which option is wrong.
