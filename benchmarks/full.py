@@ -21,6 +21,7 @@ from peers.machine import describe
 ROOT = Path(__file__).resolve().parent.parent
 RECORD = ROOT / "docs" / "reference" / "measured" / "results.jsonl"
 BETWEEN = ("precision", "layout", "batch", "seconds_per_step", "threads")
+CALLS = ("sensitivity", "ppv", "coverage")  # told of each class besides
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
@@ -48,6 +49,9 @@ def row_of(folder: Path, *, task: str, seed: int, budget: str) -> dict[str, Any]
         **_figures(target["scores"][name]),
         "others": {other: _figures(own) for other, own in target["scores"].items() if other != name},
         "classes": {title: _figures(own[name]) for title, own in target["classes"].items() if name in own},
+        "calls": {
+            title: {one: _figures(own[one]) for one in CALLS if one in own} for title, own in target["classes"].items()
+        },
         "baselines": [
             {"name": own["name"], **_figures(own["scores"][name]), "gap": own.get("gap")}
             for own in target["baselines"]

@@ -120,6 +120,7 @@ def detail_of(task: str, budget: str, rows: list[dict[str, Any]], published: lis
     ]
     if len(per_class) > 1:
         text.append(table(["class", middle["score"]], per_class))
+    text += calls_of(middle)
     others = ", ".join(f"{name} {number(own['value'])}" for name, own in middle["others"].items())
     if others:
         text.append(f"Other scores (seed {middle['seed']}): {others}.\n")
@@ -136,6 +137,23 @@ def detail_of(task: str, budget: str, rows: list[dict[str, Any]], published: lis
         text.append(table(["beside it", "figure", "source", "comparable?"], beside))
     text += [f"- {warning}" for warning in middle["warnings"]]
     return "\n".join(text) + "\n"
+
+
+def calls_of(row: dict[str, Any]) -> list[str]:
+    """How the calls of each class came out, with intervals; nothing where the task makes none."""
+    found = {title: own for title, own in row.get("calls", {}).items() if own.get("sensitivity")}
+    lines = [
+        [title, *(interval(own[one]) if one in own else "–" for one in ("sensitivity", "ppv", "coverage"))]
+        for title, own in found.items()
+    ]
+    return [table(["class", "sensitivity", "ppv", "coverage of the 90 % sets"], lines)] if lines else []
+
+
+def interval(own: dict[str, Any]) -> str:
+    """A figure with its interval; a dash where undefined."""
+    if own["value"] is None or own["low"] is None:
+        return number(own["value"])
+    return f"{number(own['value'])} ({number(own['low'])} to {number(own['high'])})"
 
 
 def _value(row: dict[str, Any], title: str) -> float | None:

@@ -96,6 +96,17 @@ def test_the_page_takes_any_lines(results: ModuleType, full: ModuleType, tmp_pat
     assert results.line_of("hippocampus", "5m", rows[:1])[3] == "1"
 
 
+def test_calls_of_a_class_are_told_with_their_intervals(results: ModuleType, full: ModuleType, tmp_path: Path) -> None:
+    _finished(tmp_path / "0", 0.87)
+    path = tmp_path / "0" / "metrics.json"
+    metrics = json.loads(path.read_text(encoding="utf-8"))
+    metrics["targets"]["label"]["classes"]["anterior"] |= {"sensitivity": _score(0.7), "ppv": _score(None)}
+    path.write_text(json.dumps(metrics), encoding="utf-8")
+    row = full.row_of(tmp_path / "0", task="hippocampus", seed=0, budget="5m")
+    assert "| anterior | 0.700 (0.690 to 0.710) | – | – |" in results.page([row], [])
+    assert results.calls_of({}) == []
+
+
 def test_a_seed_measured_again_counts_once(results: ModuleType) -> None:
     rows = [
         {"task": "t", "budget": "5m", "seed": seed, "value": value} for seed, value in ((1, 0.1), (0, 0.2), (1, 0.3))
