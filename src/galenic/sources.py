@@ -221,7 +221,7 @@ def to_predict(task: Task, inputs: Sequence[Path]) -> Cases:
     """Cases without truths: rows of one table, or a case for each file, series folder or file in a folder."""
     if len(inputs) == 1 and inputs[0].suffix.lower() in _TABLES:
         table = read_table(inputs[0])
-        return open_cases(table, inputs[0].resolve().parent, task, with_targets=False)
+        return open_cases(table, inputs[0].resolve().parent, task, with_targets=False, forgiving=True)
     files_in = [one for one in task.inputs if registry.in_files(one)]
     if len(task.inputs) != 1 or not files_in or len(files_in[0].columns) != 1:
         raise InputError(
@@ -233,7 +233,7 @@ def to_predict(task: Task, inputs: Sequence[Path]) -> Cases:
     paths = [path for one in inputs for path in _expand(kind, one)]
     column = files_in[0].columns[0]
     table = pd.DataFrame({"id": _names(paths), column: [str(path.resolve()) for path in paths]})
-    return open_cases(table, Path.cwd(), task, with_targets=False)
+    return open_cases(table, Path.cwd(), task, with_targets=False, forgiving=True)
 
 
 def _expand(kind: object, path: Path) -> list[Path]:

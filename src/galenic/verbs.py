@@ -15,7 +15,7 @@ from galenic import left_out, pictures, sources
 from galenic.core import bundle, finish, ranks, simple
 from galenic.core.cases import find_roles, open_cases
 from galenic.core.decide import make_plan
-from galenic.core.errors import InputError, MissingFile, TableError
+from galenic.core.errors import GalenicError, InputError, MissingFile, TableError
 from galenic.core.files import inside, write_json, write_text
 from galenic.core.fit import Job, open_job, train_job
 from galenic.core.model import Model, load_model
@@ -199,7 +199,8 @@ def evaluate(
 ) -> dict[str, Any]:  # fmt: skip
     """Scores with intervals beside the baselines: on a part of the task's own cases, or on all rows of `table`.
 
-    Returns the content of a metrics.json, which is written under private/. mirror: answers over mirror images.
+    Returns the content of a metrics.json, which is written under private/. Rows of `table` that can't be read or have a
+    label that training never showed, are left out, counted and told. mirror: answers over mirror images.
     """
     progress = progress or Silent()
     model = load_model(Path(folder), device=device, mirror=mirror)
@@ -215,18 +216,24 @@ def evaluate(
                 todo="bring the table back as it was, or name a table of cases to be scored instead",
             )
     else:
-        cases = open_cases(sources.read_cases(Path(table)), sources.root_of(Path(table)), model.task)
+        root = sources.root_of(Path(table))
+        cases = open_cases(sources.read_cases(Path(table)), root, model.task, forgiving=True)
         rows, part = list(range(len(cases))), Path(table).stem
     ready = Ready(model.frames, cases, model.plan.frames)
-    scored = finish.score(model, cases, ready, rows, progress, f"scoring {part}")
+    left: dict[int, GalenicError] = {}
+    scored = finish.score(
+        model, cases, ready, rows, progress, f"scoring {part}", left_out=left if table is not None else None
+    )
     before = model.metrics
-    warnings = list(before.get("warnings", []))
+    warnings = [*before.get("warnings", []), *finish.told_left_out(left, len(rows))]
     if table is None and part in ("train", "valid" if model.plan.folds else "train"):
         warnings.append("the model has learnt from these cases: its scores on them say nothing of new ones")
     metrics = finish.to_metrics(
         model.task, scored, part=part, warnings=warnings,
         seconds={"train": before.get("seconds", {}).get("train", 0.0), "evaluate": scored.seconds},
     )  # fmt: skip
+    if left:
+        metrics["left_out"] = len(left)
     if mirror:
         metrics["mirror"] = True
     name = f"metrics.{part}.mirror.json" if mirror else f"metrics.{part}.json"

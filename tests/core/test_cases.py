@@ -129,6 +129,52 @@ class TestOpening:
         assert cases.values(1) == {"age": None, "label": None}
 
 
+class TestForgiving:
+    """New cases of a model: a wrong row is told, the others are read."""
+
+    def test_wrong_rows_are_told_by_place_and_the_others_read(self, tmp_path):
+        lines = [f"c{row},{row},x" for row in range(200)]
+        lines[3], lines[170], lines[199] = "c3,5-10,x", "c170,inf,x", ",7,x"
+        table = table_of(tmp_path, "\n".join(["id,age,label", *lines]) + "\n")
+        cases = open_cases(table, tmp_path, task_of(AGE), with_targets=False, forgiving=True)
+        assert {row: error.given for row, error in cases.wrong.items()} == {
+            3: "row 4 holds '5-10' in the number column 'age' (rows counted without the header)",
+            170: "row 171 holds 'inf' in the number column 'age' (rows counted without the header)",
+            199: "row 200 has no id",
+        }
+        assert cases.ids[3:5] + cases.ids[199:] == ["c3", "c4", "row-00199"]
+        for row in (0, 4, 169, 171, 198):
+            assert cases.values(row)["age"].values.tolist() == [row]
+        with pytest.raises(TableError, match="row 171"):
+            cases.values(170)
+
+    def test_a_missing_file_is_its_rows_own(self, tmp_path, pictures):
+        table = pd.read_csv(pictures / "cases.csv").assign(label="x")
+        table.loc[1, "image"] = "gone.png"
+        cases = open_cases(table, pictures, task_of(IMAGE), with_targets=False, forgiving=True)
+        assert list(cases.wrong) == [1]
+        assert "row 2" in cases.wrong[1].given
+        assert cases.values(0)["image"].array.size
+
+    def test_what_is_wrong_with_the_whole_column_is_raised(self, tmp_path):
+        table = pd.DataFrame({"age": pd.to_datetime(["2001-02-03"] * 40)})
+        for rows in (3, 40):
+            with pytest.raises(TableError, match="holds dates"):
+                open_cases(table.iloc[:rows], tmp_path, task_of(AGE), with_targets=False, forgiving=True)
+
+    def test_one_row_alone_is_told_too(self, tmp_path):
+        table = table_of(tmp_path, "id,age\na,abc\n")
+        cases = open_cases(table, tmp_path, task_of(AGE), with_targets=False, forgiving=True)
+        assert "'abc'" in cases.wrong[0].given
+
+    def test_lacking_columns_are_told_with_what_the_model_wants_and_the_table_holds(self, tmp_path):
+        labs = Field(name="labs", kind="number", columns=["crp", "lab_*"])
+        with pytest.raises(TableError) as told:
+            open_cases(table_of(tmp_path, "id,age\na,1\n"), tmp_path, task_of(AGE, labs), forgiving=True)
+        assert told.value.given == "the table lacks columns of the model: 'crp' (labs), 'lab_*' (labs), 'label' (label)"
+        assert told.value.allowed == "the model wants age, crp, lab_*, label; the table holds id, age"
+
+
 class TestRoles:
     def test_usual_names_and_mapped_ones(self, tmp_path):
         table = table_of(tmp_path, "id,person,site,age,label\na,p,s,1,x\n")

@@ -162,6 +162,43 @@ class TestLoaded:
         assert [len(one.paths) for one in written] == [1, 1, 1]  # a refusal stands in its file as well
         assert "far outside" in pd.read_csv(tmp_path / "out" / "c001.csv")["refused"][0]
 
+    def test_a_bad_cell_refuses_its_row_alone(self, trained, home, tmp_path):
+        table = pd.read_csv(home / "cases.csv").iloc[:5].drop(columns="diagnosis").astype(object)
+        table.loc[1, "mean radius"], table.loc[2, "mean texture"], table.loc[4, "id"] = "abc", "5-10", None
+        table.to_csv(tmp_path / "new.csv", index=False)
+        written = galenic.predict(trained.folder, [tmp_path / "new.csv"], tmp_path / "out")
+        assert [one.id for one in written] == ["c000", "c001", "c002", "c003", "row-00004"]
+        assert [one.refused is None for one in written] == [True, False, False, True, False]
+        assert "row 2 holds 'abc' in the number column 'mean radius'" in written[1].refused
+        assert "'5-10'" in pd.read_csv(written[2].paths[0])["refused"][0]
+        assert "row 5 has no id" in written[4].refused
+
+    def test_a_table_to_predict_that_lacks_a_column(self, trained, home, tmp_path):
+        pd.read_csv(home / "cases.csv").iloc[:2][["id", "mean radius", "site"]].to_csv(
+            tmp_path / "new.csv", index=False
+        )
+        with pytest.raises(TableError, match="the table lacks a column of the model: 'mean texture'"):
+            galenic.predict(trained.folder, [tmp_path / "new.csv"], tmp_path / "out")
+
+    def test_a_label_never_seen_is_left_out_of_the_scores_and_told(self, trained, home, tmp_path):
+        table = pd.read_csv(home / "cases.csv").iloc[1:60].astype(object)
+        table.to_csv(tmp_path / "sound.csv", index=False)
+        expected = galenic.evaluate(trained.folder, tmp_path / "sound.csv")
+        more = pd.concat([table, table.iloc[:2].assign(id=["odd", "bad"], diagnosis=["unsure", "benign"])])
+        more.loc[more["id"] == "bad", "mean radius"] = "abc"
+        more.to_csv(tmp_path / "odd.csv", index=False)
+        found = galenic.evaluate(trained.folder, tmp_path / "odd.csv")
+        assert (found["cases"], found["left_out"]) == (59, 2)
+        assert found["targets"]["diagnosis"]["scores"] == expected["targets"]["diagnosis"]["scores"]
+        (told,) = [text for text in found["warnings"] if "left out" in text]
+        assert "2 of 61 cases" in told
+        assert "case odd (row 60): the label 'unsure'" in told
+        assert "'abc'" in told
+        assert "left_out" not in expected
+        table.iloc[:3].assign(diagnosis="unsure").to_csv(tmp_path / "none.csv", index=False)
+        with pytest.raises(ValueProblem, match="'unsure'"):
+            galenic.evaluate(trained.folder, tmp_path / "none.csv")
+
     def test_an_answer_never_takes_the_place_of_an_input(self, trained, home, tmp_path):
         table = pd.read_csv(home / "cases.csv").iloc[:2].drop(columns="diagnosis")
         table.to_csv(tmp_path / "new.csv", index=False)

@@ -42,7 +42,15 @@ def test_text_among_numbers_names_row_and_value(cell, tmp_path):
     table = pd.DataFrame({"crp": pd.Series([1.0, None, cell], dtype=object)})
     with pytest.raises(TableError, match=r"row 3 .*'crp'") as told:
         NUMBER.open(numbers("crp"), table, tmp_path)
-    assert repr(cell) in told.value.given
+    assert f"row 3 holds {cell!r} in" in told.value.given
+
+
+def test_every_wrong_cell_is_named_as_the_table_has_it(tmp_path):
+    table = pd.DataFrame({"crp": [1.0, np.inf, 2.0, -np.inf]})
+    with pytest.raises(TableError) as told:
+        NUMBER.open(numbers("crp"), table, tmp_path)
+    assert "row 2 holds inf; row 4 holds -inf in the number column 'crp'" in told.value.given
+    assert "np.float64" not in str(told.value)
 
 
 def test_dates_are_no_numbers(tmp_path):

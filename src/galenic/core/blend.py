@@ -36,7 +36,7 @@ def used(fitted: Mapping[str, Settings]) -> list[str]:
 def outputs_of(learners: Mapping[str, Learner], cases: Sequence[Prepared]) -> list[dict[str, Outputs]]:
     """Learner -> its raw outputs, of each case: many at once where a learner can."""
     found: list[dict[str, Outputs]] = [{} for _ in cases]
-    for name, learner in learners.items():
+    for name, learner in learners.items() if cases else ():
         many = getattr(learner, "infer_many", None)
         outputs = [learner.infer(one) for one in cases] if many is None else many(cases)
         for own, output in zip(found, outputs, strict=True):

@@ -15,8 +15,9 @@ import pandas as pd
 
 from galenic.core import registry
 from galenic.core.contract import Field, Source, Values
-from galenic.core.errors import MissingFile, TableError, UnreadableFile
+from galenic.core.errors import GalenicError, MissingFile, TableError, UnreadableFile
 from galenic.core.files import of_file
+from galenic.core.rows import open_rows
 from galenic.core.task import Task
 
 ROLES = ("id", "patient", "site", "visit_time", "split")
@@ -28,6 +29,7 @@ class Cases:
     """Rows with their roles; `opened` reads the values of the task's fields.
 
     table: one row a case, index 0..n-1. ids: unique text a row. roles: role -> column, for those that are known.
+    wrong: rows that can't be read, and why; none but of new cases, see `open_cases`.
     """
 
     table: pd.DataFrame
@@ -35,6 +37,7 @@ class Cases:
     ids: list[str]
     roles: Mapping[str, str]
     opened: Mapping[str, Source] = field(default_factory=dict)
+    wrong: Mapping[int, GalenicError] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.table)
@@ -52,7 +55,9 @@ class Cases:
         return [text_of(value) or own for own, value in zip(self.ids, known, strict=True)]
 
     def values(self, row: int, names: Sequence[str] | None = None) -> Values:
-        """The values of a row, read now."""
+        """The values of a row, read now; what is wrong with a row is raised."""
+        if row in self.wrong:
+            raise self.wrong[row]
         wanted = self.opened if names is None else {name: self.opened[name] for name in names}
         return {name: source.read(row) for name, source in wanted.items()}
 
@@ -142,7 +147,7 @@ def find_roles(table: pd.DataFrame, task: Task) -> dict[str, str]:
             raise TableError(f"there is no role {role!r}", allowed=", ".join(ROLES))
         if column not in table.columns:
             raise TableError(
-                f"the role {role} names the column {column!r}, which the table lacks", allowed=_some(table)
+                f"the role {role} names the column {column!r}, which the table lacks", allowed=_some(table.columns)
             )
         roles[role] = column
     return roles
@@ -159,48 +164,78 @@ def matching(table: pd.DataFrame, one: Field) -> list[str]:
     return found
 
 
-def open_cases(table: pd.DataFrame, root: Path, task: Task, *, with_targets: bool = True) -> Cases:
-    """Check the table against the task and index every field. TableError or MissingFile say what is wrong and where."""
+def open_cases(
+    table: pd.DataFrame, root: Path, task: Task, *, with_targets: bool = True, forgiving: bool = False
+) -> Cases:
+    """Check the table against the task and index every field. TableError or MissingFile say what is wrong and where.
+
+    forgiving: for a model's new cases; rows with a wrong cell or without an id stay, and are told in `Cases.wrong`.
+    """
     table = table.reset_index(drop=True)
     wanted = task.fields if with_targets else task.inputs
     for one in wanted:
-        _check_columns(table, one)
+        _check_columns(table, one, wanted if forgiving else ())
         joined = getattr(registry.kind(one.kind), "joined", None)
         table = table if joined is None else joined(one, table, root)
     roles = find_roles(table, task)
-    ids = _ids(table, roles, task)
+    ids, wrong = _ids(table, roles, task, forgiving=forgiving)
     opened = {}
     for one in wanted:
-        kind = registry.kind(one.kind)
-        opened[one.name] = kind.open(one, table[matching(table, one)], root)
+        kind, part = registry.kind(one.kind), table[matching(table, one)]
+        opened[one.name], own = open_rows(kind, one, part, root) if forgiving else (kind.open(one, part, root), {})
+        wrong = own | wrong
     for source in opened.values():
         link = getattr(source, "link", None)
         if link is not None:
             link(opened)
-    return Cases(table, root, ids, roles, opened)
+    return Cases(table, root, ids, roles, opened, wrong)
 
 
-def _check_columns(table: pd.DataFrame, one: Field) -> None:
-    for pattern in one.columns:
-        if pattern not in table.columns and not any(fnmatchcase(str(c), pattern) for c in table.columns):
-            raise TableError(
-                f"the field {one.name!r} names the column {pattern!r}, which the table lacks",
-                allowed=_some(table),
-                todo="name a column of the table, or mend the task",
-            )
+def _check_columns(table: pd.DataFrame, one: Field, model: Sequence[Field]) -> None:
+    """model: all fields that a trained model wants, whose lacking columns are told together; () for a task's own."""
+    lacking = [own for own in one.columns if not _stands(own, table)]
+    if lacking and model:
+        lacking = [f"{own!r} ({field.name})" for field in model for own in field.columns if not _stands(own, table)]
+        wants = dict.fromkeys(own for field in model for own in field.columns)
+        raise TableError(
+            f"the table lacks {'columns' if len(lacking) > 1 else 'a column'} of the model: {', '.join(lacking)}",
+            allowed=f"the model wants {_some(list(wants))}; the table holds {_some(table.columns)}",
+            todo="name the columns as the training table did; a column may be empty where nothing was measured",
+        )
+    if lacking:
+        raise TableError(
+            f"the field {one.name!r} names the column {lacking[0]!r}, which the table lacks",
+            allowed=_some(table.columns),
+            todo="name a column of the table, or mend the task",
+        )
 
 
-def _some(table: pd.DataFrame) -> str:
-    names = [str(column) for column in table.columns]
+def _stands(pattern: str, table: pd.DataFrame) -> bool:
+    return pattern in table.columns or any(fnmatchcase(str(column), pattern) for column in table.columns)
+
+
+def _some(columns: Sequence[Any] | pd.Index) -> str:
+    names = [str(column) for column in columns]
     return ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
 
 
-def _ids(table: pd.DataFrame, roles: Mapping[str, str], task: Task) -> list[str]:
-    """The id column; else the stem of the first file column where that is unique; else the row's number."""
+def _ids(
+    table: pd.DataFrame, roles: Mapping[str, str], task: Task, *, forgiving: bool
+) -> tuple[list[str], dict[int, GalenicError]]:
+    """The id column; else the stem of the first file column where that is unique; else the row's number.
+
+    And, where forgiving, the rows whose id is empty, which get their number for one.
+    """
     if "id" in roles:
         ids = [text_of(value) or "" for value in table[roles["id"]]]
-        if "" in ids:
-            raise TableError(f"row {ids.index('') + 1} has no id", allowed="an id of its own in each row")
+        wrong: dict[int, GalenicError] = {
+            row: TableError(f"row {row + 1} has no id", allowed="an id of its own in each row")
+            for row, own in enumerate(ids)
+            if not own
+        }
+        if wrong and not forgiving:
+            raise next(iter(wrong.values()))
+        ids = [_numbered(row, ids) if row in wrong else own for row, own in enumerate(ids)]
         twice = sorted({one for one in ids if ids.count(one) > 1}) if len(set(ids)) < len(ids) else []
         if twice:
             raise TableError(
@@ -208,13 +243,19 @@ def _ids(table: pd.DataFrame, roles: Mapping[str, str], task: Task) -> list[str]
                 allowed="one row a case",
                 todo="join the rows of a case, or give each row its own id",
             )
-        return ids
+        return ids, wrong
     for one in task.inputs:
         if registry.in_files(one):
             stems = [case_name(value) for value in table[matching(table, one)[0]]]
             if len(set(stems)) == len(stems):
-                return stems
-    return [f"row-{row:05d}" for row in range(len(table))]
+                return stems, {}
+    return [_numbered(row) for row in range(len(table))], {}
+
+
+def _numbered(row: int, taken: Sequence[str] = ()) -> str:
+    """An id for a row that has none, such as row-00003, counted from 0."""
+    name = f"row-{row:05d}"
+    return f"{name}-without-id" if name in taken else name
 
 
 def text_of(value: Any) -> str | None:

@@ -122,16 +122,23 @@ def _joined(folds: Sequence[Mapping[str, list[Judged | None]]]) -> dict[str, lis
     return {name: [case for own in folds for case in own.get(name, own["model"])] for name in names}
 
 
-def score(model: Model, cases: Cases, ready: Ready, rows: Sequence[int], progress: Progress, title: str) -> Scored:
-    """Judge every row by the model and by its simple methods; and by its network alone where the model is a blend."""
+def score(
+    model: Model, cases: Cases, ready: Ready, rows: Sequence[int], progress: Progress, title: str, *,
+    left_out: dict[int, GalenicError] | None = None,
+) -> Scored:  # fmt: skip
+    """Judge every row by the model and by its simple methods; and by its network alone where the model is a blend.
+
+    left_out: takes up the rows that can't be read, with the reason, instead of the first one being raised.
+    """
     began = time.monotonic()
     task, weighed = model.task, [name for name, own in model.fitted.items() if "blend" in own]
     judged: dict[str, dict[str, list[Judged | None]]] = {one.name: {"model": []} for one in task.targets}
     progress.stage(title, len(rows), "cases")
-    done = 0
+    kept, done = list[int](), 0
     for some in crossfit.batches(rows, model.at_once):
-        for row, given in zip(some, _answers(model, [ready[row] for row in some], weighed), strict=True):
-            truths = _truths(cases, row, task)
+        read = _read(cases, ready, some, task, left_out)
+        for (row, _, truths), given in zip(read, _answers(model, [own for _, own, _ in read], weighed), strict=True):
+            kept.append(row)
             for name, own in given.items():
                 for one in (one for one in task.targets if one.name in own):
                     truth = truths[one.name]
@@ -139,11 +146,37 @@ def score(model: Model, cases: Cases, ready: Ready, rows: Sequence[int], progres
                     judged[one.name].setdefault(name, []).append(found)
         done += len(some)
         progress.advance(done)
+    if left_out and not kept:
+        raise next(iter(left_out.values()))
     patients = cases.patients()
     return Scored(
-        [cases.ids[row] for row in rows], [patients[row] for row in rows], by.labels(cases, rows, task), judged,
+        [cases.ids[row] for row in kept], [patients[row] for row in kept], by.labels(cases, kept, task), judged,
         time.monotonic() - began,
     )  # fmt: skip
+
+
+def _read(
+    cases: Cases, ready: Ready, rows: Sequence[int], task: Task, left_out: dict[int, GalenicError] | None
+) -> list[tuple[int, Prepared, Values]]:
+    """Row, prepared case and truths; see `score` for left_out."""
+    done = []
+    for row in rows:
+        try:
+            done.append((row, ready[row], _truths(cases, row, task)))
+        except GalenicError as error:
+            if left_out is None:
+                raise
+            left_out[row] = error
+    return done
+
+
+def told_left_out(left_out: Mapping[int, GalenicError], of: int) -> list[str]:
+    """How many rows were not scored, and why the first of them: a warning, or none."""
+    if not left_out:
+        return []
+    why = "; ".join(error.given for error in list(left_out.values())[:5])
+    more = f"; and {len(left_out) - 5} more" if len(left_out) > 5 else ""
+    return [f"{len(left_out)} of {of} cases could not be scored and are left out: {why}{more}"]
 
 
 def _answers(model: Model, cases: Sequence[Prepared], weighed: Sequence[str]) -> Iterator[dict[str, dict[str, Answer]]]:

@@ -105,13 +105,20 @@ def _numbers(cells: pd.Series, column: str) -> NDArray[np.float64]:
     numbers = pd.to_numeric(cells, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
     wrong = (np.isnan(numbers) & cells.notna().to_numpy(dtype=bool)) | np.isinf(numbers)
     if wrong.any():
-        row = int(np.flatnonzero(wrong)[0])
+        rows = np.flatnonzero(wrong)
+        named = [f"row {row + 1} holds {_shown(cells.iloc[row])}" for row in rows[:5]]
+        more = f"; and {len(rows) - 5} more" if len(rows) > 5 else ""
         raise TableError(
-            f"row {row + 1} (the header not counted) holds {cells.iloc[row]!r} in the number column {column!r}",
+            f"{'; '.join(named)}{more} in the number column {column!r} (rows counted without the header)",
             allowed="finite numbers with a decimal point; an empty cell where the value is missing",
             todo=_mend(cells[wrong]),
         )
     return numbers
+
+
+def _shown(cell: object) -> str:
+    """A cell as the table has it: inf, not np.float64(inf)."""
+    return repr(cell) if isinstance(cell, str) else str(cell)
 
 
 def _mend(wrong: pd.Series) -> str:
