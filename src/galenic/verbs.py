@@ -231,6 +231,7 @@ def evaluate(
     metrics = finish.to_metrics(
         model.task, scored, part=part, warnings=warnings,
         seconds={"train": before.get("seconds", {}).get("train", 0.0), "evaluate": scored.seconds},
+        fitted=model.fitted,
     )  # fmt: skip
     if left:
         metrics["left_out"] = len(left)

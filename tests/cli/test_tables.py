@@ -84,6 +84,13 @@ def test_out_of_fold_scores_stand_below_the_test_scores() -> None:
     assert "cross-validated" not in printed(content)
 
 
+def test_a_chosen_threshold_is_told() -> None:
+    content = metrics()
+    next(iter(content["targets"].values()))["call"] = "yes is called from a probability of 0.06 on"
+    assert "yes is called from a probability of 0.06 on." in printed(content)
+    assert "called from" not in printed(metrics())
+
+
 def test_warnings_come_last_and_red() -> None:
     lines = printed(metrics(), colours=True).rstrip().splitlines()
     assert lines[-2:] == [
@@ -135,6 +142,7 @@ def test_an_interval_is_told_only_where_there_is_one() -> None:
         (Answer(0.31, unit="mg/l", low=0.22, high=0.41), "0.310 mg/l [0.220, 0.410]"),
         (Answer(object(), facts={"volumes_ml": {"a": 1.23456, "b": 0.0}}), "a 1.235 ml, b 0.000 ml"),
         (Answer(None, refused="constant image"), "no answer: constant image"),
+        (Answer("benign", notes=("times out of order", "b")), "benign; note: times out of order; note: b"),
     ],
 )  # fmt: skip
 def test_answers_in_a_line(answer: Answer, said: str) -> None:

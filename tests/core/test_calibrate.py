@@ -118,6 +118,7 @@ def test_a_class_of_too_few_cases_takes_the_common_threshold_and_a_note():
     least, note = calibrate.fit_thresholds(p, truth, names=["well", "ill"])
     assert least == [0.5, 0.5]
     assert "9 calibration cases of ill" in note
+    assert "sets fitted on fewer than 30 cases of well (22)" in note
     assert "all classes together" in note
     least, note = calibrate.fit_thresholds(p[:5], truth[:5], names=["well", "ill"])
     assert calibrate.members([1.0, 0.0], least) == [0, 1]

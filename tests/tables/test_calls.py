@@ -1,5 +1,6 @@
 """From which probability on a class is called, and that an answer obeys it."""
 
+import csv
 import json
 import math
 
@@ -61,13 +62,25 @@ def test_what_was_chosen_is_json_and_says_what_came_of_it():
     answers = [said(p) for p in (0.9, 0.6, 0.3, 0.4, 0.2, 0.1)] + [said(0.5, refused="x"), said(0.99)]
     truths = ["yes", "yes", "yes", "no", "no", "no", "yes", None]
     fitted = json.loads(json.dumps(CATEGORY.choose(answers, truths, FIELD)))
+    note = fitted.pop("call_note")
+    assert "3 of its cases (fewer than 30)" in note
     assert fitted == {
-        "call": {"positive": "yes", "from": 0.3, "cases": 6, "sensitivity": 1.0, "specificity": pytest.approx(2 / 3)}
-    }
+        "call": {
+            "positive": "yes", "from": 0.3, "way": "a sensitivity of 0.9", "cases": 6, "positives": 3,
+            "sensitivity": 1.0, "specificity": pytest.approx(2 / 3),
+        }
+    }  # fmt: skip
+    assert CATEGORY.calling(fitted) == (
+        "yes is called from a probability of 0.3 on (for a sensitivity of 0.9); chosen on 6 held-out cases, 3 of them "
+        "yes, where the sensitivity was 1 and the specificity 0.667"
+    )
+    assert CATEGORY.calling({}) == ""
+    assert "call_note" not in CATEGORY.choose([said(p) for p in [0.9, 0.2] * 30], ["yes", "no"] * 30, FIELD)
     for options in ({}, {"max_error": 0.1}):
         assert CATEGORY.choose(answers, truths, FIELD.model_copy(update={"options": options})) == {}
     by_cost = FIELD.model_copy(update={"options": {"costs": [1, 10], "positive": "no"}})
     assert CATEGORY.choose(answers, truths, by_cost)["call"]["positive"] == "no"
+    assert "1 a miss and 10 a false alarm" in CATEGORY.choose(answers, truths, by_cost)["call"]["way"]
 
 
 @pytest.mark.parametrize("truths", [[None, None], ["yes", "yes"], ["no", "no"]])
@@ -75,10 +88,28 @@ def test_without_both_classes_none_is_chosen_and_it_is_said(truths):
     assert set(CATEGORY.choose([said(0.2), said(0.7)], truths, FIELD)) == {"call_note"}
 
 
-def answered(p, call):
+def answered(p, call, **fitted):
     prepared = Prepared({"labs": np.zeros(2, np.float32)}, {"row": {"seen": 1, "of": 1, "far": []}})
     output = np.log([max(1 - p, 1e-12), max(p, 1e-12)])
-    return CATEGORY.answer(output, prepared, FIELD, {**FRAME, "numbers": {"labs": {}}}, {"call": call})
+    return CATEGORY.answer(output, prepared, FIELD, {**FRAME, "numbers": {"labs": {}}}, {"call": call, **fitted})
+
+
+def test_where_call_and_set_differ_the_answer_says_so(tmp_path):
+    call = {"positive": "yes", "from": 0.06, "way": "a sensitivity of 0.95"}
+    got = answered(0.061, call, thresholds=[0.5, 0.3])
+    assert (got.value, got.among) == ("yes", ("no",))
+    (note,) = got.notes
+    assert "the call and the set differ: yes (probability 0.061)" in note
+    assert answered(0.4, call, thresholds=[0.5, 0.3]).notes == ()
+    assert answered(0.061, call).notes == ()
+    (file,) = CATEGORY.write(got, {}, tmp_path / "c", form="csv")
+    row = next(csv.DictReader(file.read_text().splitlines()))
+    assert row["threshold"] == "yes is called from a probability of 0.06 on (for a sensitivity of 0.95)"
+    assert row["notes"] == note
+    (file,) = CATEGORY.write(got, {}, tmp_path / "c", form="fhir")
+    told = [own["text"] for own in json.loads(file.read_text())["note"]]
+    assert told[0] == f"Called: yes; {row['threshold']}."
+    assert any(text.startswith("The call and the set differ") for text in told)
 
 
 @given(st.floats(0.001, 0.999), st.floats(0.01, 0.99), st.booleans())

@@ -113,10 +113,19 @@ def test_an_answer_weighs_what_it_says():
     assert answer([0.0, 1.0]).among == ()
 
 
-def test_a_case_like_no_other_is_answered_and_marked():
+def test_a_case_like_no_other_is_answered_and_told_apart(tmp_path):
     said = answer(np.log([0.45, 0.55]), {"thresholds": [0.6, 0.7]})
-    assert said.among == ("yes",)
+    assert (said.value, said.among) == ("yes", ())
     assert said.facts["atypical"] is True
+    (note,) = said.notes
+    assert "no class is typical" in note
+    (file,) = CATEGORY.write(said, {}, tmp_path / "c", form="auto")
+    assert (rows(file)[0]["set"], rows(file)[0]["notes"]) == ("", note)
+    (file,) = CATEGORY.write(said, {}, tmp_path / "c", form="fhir")
+    told = [own["text"] for own in json.loads(file.read_text())["note"]]
+    assert told[1].startswith("No class is typical")
+    assert not any("The set" in text for text in told)
+    assert CATEGORY.judge(said, "yes", FIELD)["among"] == [1], "scored by the most probable class"
 
 
 def test_what_can_not_be_judged_is_refused_with_its_reason():
@@ -200,14 +209,19 @@ def test_answers_are_written_as_a_row(tmp_path):
     (file,) = CATEGORY.write(said, {"id": "p 1, left"}, tmp_path / "ill", form="auto")
     assert file == tmp_path / "ill.csv"
     (row,) = rows(file)
-    assert row == {"id": "p 1, left", "answer": "yes", "set": "no yes", "refused": "", "p(no)": "0.2", "p(yes)": "0.8"}
+    assert row == {
+        "id": "p 1, left", "answer": "yes", "set": "no yes", "threshold": "", "refused": "", "notes": "",
+        "p(no)": "0.2", "p(yes)": "0.8",
+    }  # fmt: skip
     (file,) = CATEGORY.write(answer([0.0, 1.0], given=prepared(seen=0)), {}, tmp_path / "1.2.840.csv", form="csv")
     (row,) = rows(file)
     assert row == {
         "id": "1.2.840",
         "answer": "",
         "set": "",
+        "threshold": "",
         "refused": "every input is missing",
+        "notes": "",
         "p(no)": "",
         "p(yes)": "",
     }

@@ -135,6 +135,10 @@ def test_a_threshold_is_chosen_on_the_valid_part_kept_and_obeyed(both, home, tmp
     for one in said:
         assert one.value == ("yes" if one.probabilities["yes"] >= call["from"] - 1e-9 else "no")
         assert one.facts["called_from"] == {"yes": call["from"]}
+    told = both.metrics["targets"]["heavy"]["call"]
+    assert told.startswith(f"yes is called from a probability of {call['from']:.3g} on (for a sensitivity of ")
+    assert told in (both.folder / "card.md").read_text()
+    assert told in (both.folder / "private" / "report.html").read_text()
 
 
 def test_an_answer_goes_out_as_fhir_with_its_patient_and_time(both, home, tmp_path):

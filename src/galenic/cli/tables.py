@@ -50,6 +50,8 @@ def _print_reading(reading: Reading, page: Console) -> None:
         found = interval(worst.estimates[reading.main])
         page.print(_text(f"worst subgroup: {worst.name}{cases}: {_said(reading.main)} {found}"))
     page.print(_text(reading.verdict, "bold red" if reading.beaten else ""))
+    if reading.call:
+        page.print(_text(f"{reading.call}."))
 
 
 def methods_table(reading: Reading) -> Table:
@@ -123,7 +125,7 @@ def interval(estimate: Estimate | None) -> str:
 def answer_in_words(answer: Answer) -> str:
     """An answer in a line: the value with its unit and interval, what else it may be, volumes; or the refusal."""
     if answer.refused is not None:
-        return f"no answer: {answer.refused}"
+        return _noted(f"no answer: {answer.refused}", answer)
     parts = [_value(answer)] if isinstance(answer.value, str | int | float) else []
     parts += [f"{label} called from {_chance(least)} on" for label, least in _called_from(answer)]
     if len(answer.among) > 1:
@@ -131,7 +133,11 @@ def answer_in_words(answer: Answer) -> str:
     volumes = answer.facts.get("volumes_ml")
     if isinstance(volumes, dict):
         parts += [f"{name} {number(float(ml))} ml" for name, ml in volumes.items()]
-    return ", ".join(parts)
+    return _noted(", ".join(parts), answer)
+
+
+def _noted(said: str, answer: Answer) -> str:
+    return "; ".join([said, *(f"note: {text}" for text in answer.notes)])
 
 
 def _chance(p: float) -> str:

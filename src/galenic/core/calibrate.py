@@ -29,6 +29,7 @@ _BOUNDS = (math.log(0.05), math.log(20.0))
 _PRIOR_SD = math.log(2.0)
 _FOLDS = 5
 _ENOUGH_A_CLASS = 50
+FEW = 30  # cases of a class; a threshold that was fitted on fewer is told to be rough
 _ATOM = 1e-9
 _RISE = 1e-4
 
@@ -131,6 +132,14 @@ def fit_thresholds(
     if poor:
         what = "the threshold of all classes together" if pooled is not None else "no threshold: every class is kept"
         note = f"fewer than {_least(coverage)} calibration cases of {', '.join(poor)}: {what}"
+    counts = np.bincount(y, minlength=len(names))
+    rough = [
+        f"{name} ({counts[at]})" for at, name in enumerate(names) if counts[at] < FEW and per_class[at] is not None
+    ]
+    if rough:
+        more = f" and {len(rough) - 5} more classes" if len(rough) > 5 else ""
+        note += f"{'; ' if note else ''}sets fitted on fewer than {FEW} cases of {', '.join(rough[:5])}{more}: "
+        note += f"on new cases they may hold these less often than {coverage:g}, or be wider than need be"
     return [float(found if found is not None else pooled or 0.0) for found in per_class], note
 
 

@@ -65,7 +65,8 @@ class Answer:
 
     value: what the target kind promises (a Mask, a class name, a number); None when refused.
     low, high: interval of a number. among: the set of classes that holds the truth as often as promised.
-    probabilities: class -> probability. facts: further plain numbers (volumes in ml, seconds).
+    probabilities: class -> probability. facts: further plain numbers (volumes in ml, seconds). notes: what a reader of
+    this answer must know, a sentence each, such as what was mended or ignored in its input.
     """
 
     value: Any
@@ -76,13 +77,15 @@ class Answer:
     probabilities: Mapping[str, float] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
     refused: str | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Prepared:
     """A case, ready for a learner: arrays by field, and the facts (JSON) that undo the preparation.
 
-    A frame whose facts, under its name, hold a list "refuse" tells by it why the case can't be judged.
+    A frame whose facts, under its name, hold a list "refuse" tells by it why the case can't be judged; a list "notes"
+    goes to the notes of the answer.
     """
 
     arrays: Mapping[str, Array]
@@ -206,6 +209,10 @@ class Detailed(Target, Protocol):
 
     def unit_of(self, score: str, judged: Sequence[Judged]) -> str:
         """The unit of a score where it hangs on the cases; that of its definition without this."""
+        ...
+
+    def calling(self, fitted: Settings) -> str:
+        """How an answer is called where the user asked for it, such as from which threshold on and why; "" without."""
         ...
 
     def details(self, judged: Sequence[Judged], field: Field) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import pandas as pd
 from galenic.core import blend, bundle, crossfit, registry, runtime, simple
 from galenic.core import subgroups as by
 from galenic.core.cases import Cases
-from galenic.core.contract import Answer, Field, Judged, Prepared, Values
+from galenic.core.contract import Answer, Field, Judged, Prepared, Settings, Values
 from galenic.core.crossfit import Apart, Evidence
 from galenic.core.errors import GalenicError
 from galenic.core.evaluate import measure, paired, plain, subgroups
@@ -73,8 +73,9 @@ def finish(work: Work, progress: Progress) -> Model:
     notes += [text for key, text in plan.reasons.items() if key.startswith("warning") or of_clock(key)]
     notes += [f"{name}: {own[key]}" for name, own in model.fitted.items() for key in _NOTES if own.get(key)]
     metrics = to_metrics(
-        task, scored, part="test", seconds={"train": seconds, "evaluate": scored.seconds}, warnings=notes
-    )
+        task, scored, part="test", seconds={"train": seconds, "evaluate": scored.seconds}, warnings=notes,
+        fitted=model.fitted,
+    )  # fmt: skip
     if held:
         apart = _cross_validate(work, held, evidence, progress)
         metrics["cross_validated"] = cross_validated(task, apart, plan.folds)
@@ -201,9 +202,13 @@ def _truths(cases: Cases, row: int, task: Task) -> Values:
 
 
 def to_metrics(
-    task: Task, scored: Scored, *, part: str, seconds: Mapping[str, float], warnings: Sequence[str]
-) -> dict[str, Any]:
-    """metrics.json: every score with its interval and definition, beside the baselines on the same cases."""
+    task: Task, scored: Scored, *, part: str, seconds: Mapping[str, float], warnings: Sequence[str],
+    fitted: Mapping[str, Settings] | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """metrics.json: every score with its interval and definition, beside the baselines on the same cases.
+
+    fitted: the model's own, by which its answers are called; that is told where it was chosen.
+    """
     targets = {}
     for one in task.targets:
         kind = registry.target(one)
@@ -230,6 +235,8 @@ def to_metrics(
         found["main"] = kind.main_score
         if hasattr(kind, "details"):
             found["details"] = kind.details(own["model"], one)
+        if call := _call(one, fitted or {}):
+            found["call"] = call
         targets[one.name] = found
     first = task.targets[0]
     return {
@@ -239,6 +246,11 @@ def to_metrics(
         "seconds": {name: round(value, 1) for name, value in seconds.items()},
         "warnings": list(warnings), "targets": targets,
     }  # fmt: skip
+
+
+def _call(one: Field, fitted: Mapping[str, Settings]) -> str:
+    calling = getattr(registry.target(one), "calling", None)
+    return "" if calling is None else str(calling(fitted.get(one.name, {})))
 
 
 def cross_validated(task: Task, scored: Scored, folds: int) -> dict[str, Any]:

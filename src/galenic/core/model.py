@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -128,11 +128,18 @@ def answers(
     task: Task, frames: Mapping[str, Settings], fitted: Mapping[str, Settings], prepared: Prepared, outputs: Outputs
 ) -> dict[str, Answer]:
     """The answer of every target that there is a raw output of; a simple method may have some of them only."""
-    done = {}
+    done, told = {}, notes_of(prepared)
     for one in (one for one in task.targets if one.name in outputs):
         kind = registry.target(one)
-        done[one.name] = kind.answer(outputs[one.name], prepared, one, frames[kind.frame], fitted.get(one.name, {}))
+        own = kind.answer(outputs[one.name], prepared, one, frames[kind.frame], fitted.get(one.name, {}))
+        done[one.name] = replace(own, notes=(*own.notes, *told)) if told else own
     return done
+
+
+def notes_of(prepared: Prepared) -> list[str]:
+    """What the frames mended or ignored in a case, a sentence each."""
+    facts = [own for own in prepared.facts.values() if isinstance(own, Mapping)]
+    return list(dict.fromkeys(str(text) for own in facts for text in own.get("notes", ())))
 
 
 def load_networks(folder: Path, task: Task, plan: Plan) -> list[Network]:

@@ -47,8 +47,12 @@ def risk_assessment(
     called: str | None = None,
     among: Sequence[str] = (),
     refused: str | None = None,
+    threshold: str = "",
+    notes: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The resource as JSON: a prediction an outcome, the most probable first; what was called and the set as a note.
+
+    threshold: how it was called, where by a threshold. notes: what else is to be known, a note each.
 
     With `refused`, the reason why there is no answer, the status is cancelled and no prediction is made; else it is
     preliminary, as no person has looked at it. ValueProblem for probabilities that are none, no subject, or a time
@@ -67,8 +71,9 @@ def risk_assessment(
     if not refused and probabilities:
         order = sorted(probabilities.items(), key=lambda pair: -pair[1])
         resource["prediction"] = [_prediction(outcome, value) for outcome, value in order]
-    said = [f"No answer: {refused}."] if refused else _said(called, among)
-    resource["note"] = [{"text": text} for text in [*said, RESEARCH_ONLY]]
+    said = [f"No answer: {refused}."] if refused else _said(called, among, threshold)
+    told = [f"{text[:1].upper()}{text[1:]}." for text in notes if text.strip()]
+    resource["note"] = [{"text": text} for text in [*said, *told, RESEARCH_ONLY]]
     return resource
 
 
@@ -106,8 +111,8 @@ def _prediction(outcome: str, probability: float) -> dict[str, Any]:
     }
 
 
-def _said(called: str | None, among: Sequence[str]) -> list[str]:
-    found = [f"Called: {called}."] if called else []
+def _said(called: str | None, among: Sequence[str], threshold: str) -> list[str]:
+    found = [f"Called: {called}{f'; {threshold}' if threshold else ''}."] if called else []
     if among:
         found.append(f"The set that holds the truth as often as promised on exchangeable cases: {', '.join(among)}.")
     return found

@@ -97,7 +97,8 @@ def _methods(reading: Reading) -> str:
 
 
 def _target(reading: Reading) -> list[str]:
-    blocks = [f"### {plain(reading.target)}", plain(reading.verdict), _methods(reading)]
+    call = [f"Threshold: {plain(reading.call)}."] if reading.call else []
+    blocks = [f"### {plain(reading.target)}", plain(reading.verdict), *call, _methods(reading)]
     for title, rows in (("class", reading.classes), ("subgroup", reading.subgroups)):
         if rows:
             own = reading.columns(rows)

@@ -82,7 +82,8 @@ class Definition:
 class Reading:
     """One target: `main` is the score that counts.
 
-    methods: the model first, then its network alone where the model is a blend, then the simple ones.
+    methods: the model first, then its network alone where the model is a blend, then the simple ones. call: how answers
+    are called, where that was chosen; "" else.
     """
 
     target: str
@@ -91,6 +92,7 @@ class Reading:
     methods: list[Row]
     classes: list[Row]
     subgroups: list[Row]
+    call: str = ""
 
     @property
     def definition(self) -> Definition:
@@ -202,6 +204,7 @@ def _read(name: str, own: dict[str, Any], main: str | None) -> Reading:
         methods,
         [_row(str(key), entry) for key, entry in (own.get("classes") or {}).items()],
         [_row(str(key), entry) for key, entry in (own.get("subgroups") or {}).items()],
+        str(own.get("call") or ""),
     )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from galenic.core import calibrate
 from galenic.core.contract import Answer, Field, Settings
 
 Floats = NDArray[np.float64]
@@ -55,16 +56,52 @@ def chosen(answers: Sequence[Answer], truths: Sequence[Any], field: Field) -> Se
     if truth.all() or not truth.any():
         return {"call_note": f"no valid case {'but' if truth.all() else 'of'} {positive}: the most probable is called"}
     if "costs" in field.options:
-        least = for_costs(p, truth, *(float(cost) for cost in field.options["costs"]))
+        miss, alarm = (float(cost) for cost in field.options["costs"])
+        least, way = for_costs(p, truth, miss, alarm), f"least cost at {miss:g} a miss and {alarm:g} a false alarm"
     else:
-        least = for_sensitivity(p, truth, field.options["sensitivity"])
-    hit = p >= least - _ROUNDING
-    return {
+        wanted = field.options["sensitivity"]
+        least, way = for_sensitivity(p, truth, wanted), f"a sensitivity of {wanted:g}"
+    hit, own = p >= least - _ROUNDING, int(truth.sum())
+    found: Settings = {
         "call": {
-            "positive": positive, "from": least, "cases": len(known), "sensitivity": float(hit[truth].mean()),
-            "specificity": float((~hit[~truth]).mean()),
+            "positive": positive, "from": least, "way": way, "cases": len(known), "positives": own,
+            "sensitivity": float(hit[truth].mean()), "specificity": float((~hit[~truth]).mean()),
         }
     }  # fmt: skip
+    if own < calibrate.FEW:
+        found["call_note"] = (
+            f"the threshold from which {positive} is called was chosen on {own} of its cases (fewer than "
+            f"{calibrate.FEW}): on new cases it may find far more or fewer of them"
+        )
+    return found
+
+
+def in_words(call: Mapping[str, Any]) -> str:
+    """The threshold and how it was chosen, for the card and the report."""
+    among = f", {call['positives']} of them {call['positive']}" if "positives" in call else ""
+    return (
+        f"{threshold(call)}; chosen on {call['cases']} held-out cases{among}, where the sensitivity was "
+        f"{call['sensitivity']:.3g} and the specificity {call['specificity']:.3g}"
+    )
+
+
+def threshold(call: Mapping[str, Any]) -> str:
+    """The same in short, for each answer; models of before its reason was kept have the probability alone."""
+    way = f" (for {call['way']})" if "way" in call else ""
+    return f"{call['positive']} is called from a probability of {call['from']:.3g} on{way}"
+
+
+def differs(said: str, among: Sequence[str], chance: float) -> str:
+    """A note where the call by a threshold is not in the set; "" where it is, or the set is empty.
+
+    chance: the probability of the label that is called.
+    """
+    if not among or said in among:
+        return ""
+    return (
+        f"the call and the set differ: {said} (probability {chance:.3g}) is called by the chosen threshold, while only "
+        f"{', '.join(among)} is typical enough for the set"
+    )
 
 
 def called(labels: Sequence[str], p: Floats, call: Mapping[str, Any]) -> str:

@@ -149,8 +149,8 @@ class Category:
     def choose(self, answers: Sequence[Answer], truths: Sequence[Any], field: Field) -> Settings:
         """Where `sensitivity` or `costs` is asked for, from which probability on the positive class is called.
 
-        JSON {"call": {"positive", "from": the probability, "cases", and what came of it there: "sensitivity",
-        "specificity"}}, or {"call_note": why there is none}.
+        JSON {"call": {"positive", "from": the probability, "way": what for, "cases", "positives" among them, and what
+        came of it there: "sensitivity", "specificity"}}, and "call_note": why there is none, or that it is rough.
         """
         if not {"sensitivity", "costs"} & field.options.keys():
             return {}
@@ -160,10 +160,10 @@ class Category:
         """Probabilities, the called label and the set; or a refusal.
 
         The most probable label is called, or what the threshold that `choose` left says, which then stands in the facts
-        as "called_from": {label: probability}. Refused are a case that a frame refuses, one whose inputs are all
+        as "called_from": {label: probability} and in words as "threshold". Refused are a case that a frame refuses, one whose inputs are all
         missing, one with a number over 50 sd from the training mean and over 10 training ranges beyond it, and, with
-        `max_error`, one too unsure. An empty set (the case is like none of the calibration cases) is answered with the
-        most probable label alone and the fact "atypical".
+        `max_error`, one too unsure. An empty set (the case is like none of the calibration cases) is told by the fact
+        "atypical" and a note, as is a call that is not in the set.
         """
         labels = _known(field, settings)
         facts: dict[str, Any] = {"labels": list(labels)}
@@ -178,36 +178,43 @@ class Category:
         if p[best] < fitted.get("floor", 0.0) - _ROUNDING:
             reason = f"not sure enough: {labels[best]} at {p[best]:.2f}, answered from {fitted['floor']:.2f} on"
             return Answer(None, facts=facts, refused=reason)
-        among = calibrate.members(p, fitted["thresholds"]) if "thresholds" in fitted else []
+        chances = {label: float(value) for label, value in zip(labels, p, strict=True)}
+        among = tuple(labels[at] for at in calibrate.members(p, fitted.get("thresholds", ())))
+        said, notes = labels[best], list[str]()
         if "thresholds" in fitted and not among:
-            facts["atypical"], among = True, [best]
-        said = labels[best]
+            facts["atypical"] = True
+            notes.append(f"no class is typical of this case, the least sure of answers: {said} is but the most probable")
         if "call" in fitted:
             said = calls.called(labels, p, fitted["call"])
             facts["called_from"] = {fitted["call"]["positive"]: fitted["call"]["from"]}
-        return Answer(
-            said,
-            among=tuple(labels[number] for number in among),
-            probabilities={label: float(value) for label, value in zip(labels, p, strict=True)},
-            facts=facts,
-        )
+            facts["threshold"] = calls.threshold(fitted["call"])
+            notes += filter(None, [calls.differs(said, among, chances[said])])
+        return Answer(said, among=among, probabilities=chances, facts=facts, notes=tuple(notes))
+
+    def calling(self, fitted: Settings) -> str:
+        """From which probability on the positive class is called, and how that was chosen; "" for the most probable."""
+        return calls.in_words(fitted["call"]) if "call" in fitted else ""
 
     def judge(self, answer: Answer, truth: Any, field: Field) -> Judged:
         """What `measure.scores` needs of one case.
 
-        A case that was refused before this kind was asked has no labels; its truth is 0, which counts as known.
+        A case that was refused before this kind was asked has no labels; its truth is 0, which counts as known. For
+        an empty set the most probable label counts.
         """
         labels = list(answer.facts.get("labels", []))
         if not labels:
             known = 0 if truth is not None else -1
             return {"labels": [], "positive": -1, "p": [], "truth": known, "among": [], "called": -1}
         positive = field.options.get("positive", labels[1] if len(labels) == 2 else None)
+        among = answer.among
+        if answer.facts.get("atypical"):
+            among = (max(answer.probabilities, key=lambda label: answer.probabilities[label]),)
         return {
             "labels": labels,
             "positive": labels.index(positive) if positive in labels else -1,
             "p": [answer.probabilities[label] for label in labels] if answer.refused is None else [],
             "truth": labels.index(truth) if truth in labels else -1,
-            "among": [labels.index(label) for label in answer.among],
+            "among": [labels.index(label) for label in among],
             "called": labels.index(answer.value) if answer.refused is None else -1,
         }
 
@@ -232,7 +239,8 @@ class Category:
         return gap, gap <= PARITY
 
     def write(self, answer: Answer, values: Values, path: Path, *, form: str) -> list[Path]:
-        """csv, and auto: a header and one row: id, answer, set, refused, then p(label) a label; fhir: a RiskAssessment.
+        """csv, and auto: a header and one row: id, answer, set, threshold, refused, notes, then p(label) a label; fhir:
+        a RiskAssessment.
 
         The id is values["id"] where given, else the name of `path`, which gets the ending .csv or .json; for FHIR
         values["patient"] goes before it, and values["assessed"] is the time.
@@ -242,9 +250,11 @@ class Category:
         if form not in ("auto", "csv"):
             raise TaskError(f"the form {form!r} for a category", allowed="auto, csv, fhir")
         labels = list(answer.facts.get("labels", answer.probabilities))
-        header = ["answer", "set", "refused", *(f"p({label})" for label in labels)]
+        header = ["answer", "set", "threshold", "refused", "notes", *(f"p({label})" for label in labels)]
         chances = [f"{answer.probabilities[label]:.6g}" if label in answer.probabilities else "" for label in labels]
-        cells = [answer.value or "", " ".join(answer.among), answer.refused or "", *chances]
+        threshold = answer.facts.get("threshold", "")
+        told = [threshold, answer.refused or "", "; ".join(answer.notes)]
+        cells = [answer.value or "", " ".join(answer.among), *told, *chances]
         return [write_row(path, values, header, cells)]
 
 

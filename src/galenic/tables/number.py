@@ -158,15 +158,15 @@ class Number:
         return gap, gap <= PARITY
 
     def write(self, answer: Answer, values: Values, path: Path, *, form: str) -> list[Path]:
-        """A CSV of a header and one row: id, answer, unit, low, high, refused.
+        """A CSV of a header and one row: id, answer, unit, low, high, refused, notes.
 
         The id is values["id"] where given, else the name of `path`, which gets the ending .csv.
         """
         if form not in ("auto", "csv"):
             raise TaskError(f"the form {form!r} for a number", allowed="auto, csv")
         numbers = ["" if number is None else str(number) for number in (answer.value, answer.low, answer.high)]
-        cells = [numbers[0], answer.unit, *numbers[1:], answer.refused or ""]
-        return [write_row(path, values, ["answer", "unit", "low", "high", "refused"], cells)]
+        cells = [numbers[0], answer.unit, *numbers[1:], answer.refused or "", "; ".join(answer.notes)]
+        return [write_row(path, values, ["answer", "unit", "low", "high", "refused", "notes"], cells)]
 
 
 def _value(output: Any, field: Field, settings: Settings) -> float:

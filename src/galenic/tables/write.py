@@ -47,7 +47,8 @@ def write_fhir(answer: Answer, values: Values, path: Path) -> Path:
         method=f"galenic {bundle.versions()['galenic']}", about=given.get("about") or "category",
     )  # fmt: skip
     resource = risk_assessment(
-        assessed, dict(answer.probabilities), called=answer.value, among=answer.among, refused=answer.refused
-    )
+        assessed, dict(answer.probabilities), called=answer.value, among=answer.among, refused=answer.refused,
+        threshold=str(answer.facts.get("threshold", "")), notes=answer.notes,
+    )  # fmt: skip
     write_risk(file, resource)
     return file
