@@ -179,6 +179,7 @@ class Series:
     variables, units: a name and a unit a column; a unit is "" where nothing tells it.
     rate_hz: samples a second of a waveform, 0 for an irregular history.
     notes: what reading it had to mend or found wrong, a sentence each.
+    patient: whom the file names as its subject, such as "Patient/123"; "" where it names nobody.
     """
 
     times_hours: FloatArray
@@ -188,6 +189,7 @@ class Series:
     rate_hz: float = 0.0
     source: Path | None = None
     notes: tuple[str, ...] = ()
+    patient: str = ""
 
     def __post_init__(self) -> None:
         times = np.asarray(self.times_hours, np.float64)

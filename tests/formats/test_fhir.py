@@ -39,6 +39,23 @@ def test_one_observation(tmp_path):
     assert own.when == datetime(2024, 5, 1, 10, 30, tzinfo=UTC)
 
 
+def test_the_patient_is_whom_the_observations_or_the_bundle_name():
+    person = {"resourceType": "Patient", "id": "p7", "identifier": [{"system": "urn:oid:1.2", "value": "MRN 7"}]}
+    nobody = observation(subject=None)
+    assert read(nobody).patient == ""
+    assert read(person, nobody).patient == "Patient/p7"
+    assert read(person, observation()).patient == "Patient/1"
+    assert read(observation(subject={"identifier": {"value": "MRN 9"}})).patient == "MRN 9"
+    whole = bundle(person, observation(subject={"reference": "urn:uuid:8f1"}))
+    whole["entry"][0]["fullUrl"] = "urn:uuid:8f1"
+    assert fhir.from_json(whole, "file").patient == "Patient/p7"
+    del person["id"]
+    assert fhir.from_json(whole, "file").patient == "MRN 7"
+    whole["entry"][0]["fullUrl"] = "urn:uuid:other"
+    assert fhir.from_json(whole, "file").patient == "urn:uuid:8f1"
+    assert read(person, person, nobody).patient == ""
+
+
 def test_components_share_time_and_keep_their_own_codes():
     parts = [
         {"code": {"coding": [{"system": fhir.LOINC, "code": code}]}, "valueQuantity": {"value": value, "unit": "mmHg"}}

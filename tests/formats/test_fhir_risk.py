@@ -153,7 +153,7 @@ def test_what_no_resource_can_hold_is_refused(change: dict[str, str], probabilit
         risk_assessment(assessed(**change), probabilities)
 
 
-@given(st.datetimes(min_value=datetime(1973, 1, 1), timezones=st.timezones()))  # noqa: DTZ001 - FHIR: 14 h at most
+@given(st.datetimes(min_value=datetime(1973, 1, 1), timezones=st.timezones()))
 @settings(deadline=None, max_examples=50)
 def test_moments_as_python_writes_them_are_taken(moment: datetime) -> None:
     text = moment.isoformat(timespec="seconds")

@@ -115,6 +115,46 @@ def test_a_bundle_in_and_an_answer_or_a_refusal_out(trained, tmp_path):
     assert model.task.inputs[0].options["waveform"] is False
 
 
+def test_what_was_mended_or_skipped_stands_with_the_answer(trained, tmp_path):
+    (tmp_path / "in").mkdir()
+    whole = json.loads(bundle(tmp_path / "in" / "mixed.json", ill=True).read_text())
+    entries = [own["resource"] for own in whole["entry"]]
+    entries[0], entries[8] = entries[8], entries[0]
+    entries[4] |= {"status": "entered-in-error", "id": "e4"}
+    entries.append(entries[6] | {"code": {"coding": [{"system": "http://loinc.org", "code": "1234-5"}]}})
+    whole["entry"] = [{"resource": own} for own in entries]
+    (tmp_path / "in" / "mixed.json").write_text(json.dumps(whole))
+    (own,) = galenic.predict(trained, [tmp_path / "in"], tmp_path / "csv")
+    notes = " | ".join(own.answer.notes)
+    for said in ("Bundle.entry[4] (e4): is marked entered-in-error", "out of order", "so ignored: 1234-5"):
+        assert said in notes
+    told = pd.read_csv(own.paths[0])["notes"][0]
+    assert told == "; ".join(own.answer.notes)
+    (own,) = galenic.predict(trained, [tmp_path / "in"], tmp_path / "fhir", form="fhir")
+    written = json.loads(own.paths[0].read_text())
+    assert any("so ignored: 1234-5" in note["text"] for note in written["note"])
+    assert written["subject"] == {"reference": "Patient/1"}, "of the Observations, not the name of the file"
+
+
+def test_a_refusal_tells_no_folder_of_this_machine(trained, tmp_path):
+    (tmp_path / "in").mkdir()
+    bundle(tmp_path / "in" / "unit.json", ill=False, glucose="mmol/L")
+    (tmp_path / "in" / "torn.json").write_text("{")
+    found = {own.id: own for own in galenic.predict(trained, [tmp_path / "in"], tmp_path / "out", form="fhir")}
+    written = json.loads(found["unit"].paths[0].read_text())
+    assert (written["status"], written["subject"]) == ("cancelled", {"reference": "Patient/1"})
+    assert "torn.json" in found["torn"].refused
+    pd.DataFrame(
+        {"id": ["a", "b", "c"], "stay": ["in/torn.json", "in/gone.json", str(tmp_path / "in" / "torn.json")]}
+    ).to_csv(tmp_path / "new.csv", index=False)
+    rows = galenic.predict(trained, [tmp_path / "new.csv"], tmp_path / "rows")
+    assert "in/torn.json" in rows[0].refused
+    assert "row 2: in/gone.json" in rows[1].refused
+    for own in (*found.values(), *rows):
+        assert str(tmp_path) not in own.refused
+        assert str(tmp_path) not in own.paths[0].read_text()
+
+
 class TestFeed:
     """The same batches from ready tensors as from one sample after the other."""
 

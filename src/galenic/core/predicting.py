@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 
 from galenic.core import registry
-from galenic.core.cases import Cases, matching
+from galenic.core.cases import Cases, matching, text_of
 from galenic.core.contract import Answer, Field, Prepared, Target, Values
 from galenic.core.errors import GalenicError, InputError
-from galenic.core.files import inside
+from galenic.core.files import inside, of_file
 from galenic.core.interrupt import held_interrupt
 from galenic.core.model import Model
 from galenic.core.progress import Progress
@@ -47,6 +48,22 @@ class _Place:
         columns = [column for one in fields for column in matching(self.cases.table, one)]
         cells = [str(cell) for column in columns for cell in self.cases.table[column].dropna()]
         return {(self.cases.root / cell).resolve() for cell in cells}
+
+    def bare(self, row: int, text: str) -> str:
+        """The text with a file called as the table calls it, or by its name: no folder of this machine goes out."""
+        root = self.cases.root
+        names = {f"{base}/": "" for base in (root, root.resolve()) if base.name}
+        names |= {str(base): "the table's folder" for base in (root, root.resolve()) if base.name}
+        for one in (one for one in self.task.inputs if registry.in_files(one)):
+            for column in matching(self.cases.table, one):
+                cell = text_of(self.cases.table[column].iloc[row])
+                if cell is not None:
+                    path, own = of_file(root / cell)[0], of_file(Path(cell))[0]
+                    names |= {str(base): own.name if own.is_absolute() else str(own) for base in (path, path.resolve())}
+        for full in sorted(names, key=len, reverse=True):
+            end = "" if full.endswith("/") else r"(?![\w-])"
+            text = names[full].join(re.split(re.escape(full) + end, text))
+        return text
 
     def write(self, kind: Target, answer: Answer, values: Values, stem: str, form: str) -> list[Path]:
         """The files of one answer, all of them or none; Ctrl-C waits until they are there."""
@@ -86,19 +103,36 @@ def answer_all(model: Model, cases: Cases, out: Path, form: str, progress: Progr
     """Answer every case and write its files below `out`; what is wrong with one is told in its `refused`."""
     place = _Place(out, cases, model.task)
     progress.stage("predicting", len(cases), "cases")
-    patients, moment = cases.patients(), datetime.now(UTC).isoformat(timespec="seconds")
+    moment = datetime.now(UTC).isoformat(timespec="seconds")
     done: list[Written] = []
     for some in _batches(model, cases):
         for one, found in zip(some, _answers(model, some), strict=True):
-            about = {"id": cases.ids[one.row], "patient": patients[one.row], "assessed": moment}
+            about = {"id": cases.ids[one.row], "patient": _patient(cases, one), "assessed": moment}
             try:
                 if isinstance(found, GalenicError):
                     raise found
-                done += _write_one(model, about, one.values, found, place, form)
+                told = {name: _bare(answer, place, one.row) for name, answer in found.items()}
+                done += _write_one(model, about, one.values, told, place, form)
             except GalenicError as error:
-                done += _refused(model, about, error, place, form)
+                done += _refused(model, about, place.bare(one.row, str(error)), place, form)
             progress.advance(one.row + 1, about["id"])
     return done
+
+
+def _patient(cases: Cases, one: _Read) -> str:
+    """Whose case it is: as the table says, else as a file of the case does, else the case's own id."""
+    known = cases.role("patient")
+    told = None if known is None else text_of(known.iloc[one.row])
+    in_files = (getattr(value, "patient", "") for value in one.values.values())
+    return told or next((str(named) for named in in_files if named), cases.ids[one.row])
+
+
+def _bare(answer: Answer, place: _Place, row: int) -> Answer:
+    """The answer without the folders of this machine in its words."""
+    if answer.refused is None and not answer.notes:
+        return answer
+    refused = None if answer.refused is None else place.bare(row, answer.refused)
+    return replace(answer, refused=refused, notes=tuple(place.bare(row, text) for text in answer.notes))
 
 
 def _batches(model: Model, cases: Cases) -> Iterator[list[_Read]]:
@@ -116,11 +150,12 @@ def _batches(model: Model, cases: Cases) -> Iterator[list[_Read]]:
 
 
 def _read(model: Model, cases: Cases, row: int) -> _Read:
+    values: Values = {}
     try:
         values = cases.values(row)
         return _Read(row, values, model.prepare(values))
     except GalenicError as error:
-        return _Read(row, {}, error)
+        return _Read(row, values, error)
 
 
 def _answers(model: Model, some: Sequence[_Read]) -> list[Mapping[str, Answer] | GalenicError]:
@@ -153,9 +188,9 @@ def _write_one(
     return done
 
 
-def _refused(model: Model, about: dict[str, str], error: GalenicError, place: _Place, form: str) -> list[Written]:
+def _refused(model: Model, about: dict[str, str], reason: str, place: _Place, form: str) -> list[Written]:
     """A case that can't even be prepared: its reason in a file where the target has a form for it."""
-    own, reason = about["id"], str(error)
+    own = about["id"]
     targets = [one for one in model.task.targets if _writes_refusals(one)]
     if not targets:
         return [Written(own, [], reason)]

@@ -35,7 +35,11 @@ class Observed(NamedTuple):
 
 @dataclass(frozen=True)
 class Observations:
-    """What a file holds of one patient. warnings: what was left out and why, each with its place."""
+    """What a file holds of one patient. warnings: what was left out and why, each with its place.
+
+    patient: the reference or identifier by which the observations name their subject, else the bundle's one Patient;
+    "" where none is named.
+    """
 
     observed: tuple[Observed, ...]
     warnings: tuple[str, ...]
@@ -90,7 +94,32 @@ def from_json(resource: Any, where: str) -> Observations:
             f"{where} holds observations of {len(patients)} patients", allowed="one patient a file",
             todo="write a bundle for each patient",
         )  # fmt: skip
-    return Observations(tuple(observed), tuple(warnings), next(iter(patients), ""))
+    return Observations(tuple(observed), tuple(warnings), _whose(next(iter(patients), ""), resource))
+
+
+def _whose(named: str, resource: dict[str, Any]) -> str:
+    """The patient that the observations name; a reference into the bundle (urn:...), or none, by the bundle's Patient.
+
+    https://hl7.org/fhir/R4/bundle.html#references: such a reference means the entry of that fullUrl.
+    """
+    if named and not named.startswith("urn:"):
+        return named
+    entries = [one for one in resource.get("entry", ()) if isinstance(one, dict)]
+    people = [one for one in entries if _is_patient(one.get("resource"))]
+    own = [one for one in people if one.get("fullUrl") == named] if named else people
+    if len(own) != 1:
+        return named
+    person = own[0]["resource"]
+    if isinstance(person.get("id"), str) and person["id"]:
+        return f"Patient/{person['id']}"
+    identifiers = person.get("identifier")
+    listed = identifiers if isinstance(identifiers, list) else []
+    given = [one.get("value") for one in listed if isinstance(one, dict)]
+    return next((one for one in given if isinstance(one, str) and one), named)
+
+
+def _is_patient(resource: Any) -> bool:
+    return isinstance(resource, dict) and resource.get("resourceType") == "Patient"
 
 
 def _resources(resource: dict[str, Any], kind: str, where: str) -> Iterator[tuple[int | None, Any]]:
@@ -118,7 +147,9 @@ def _patient(own: dict[str, Any]) -> str:
         return ""
     if not isinstance(subject, dict):
         raise _Invalid("has a subject that is no reference")
-    return str(subject.get("reference") or "")
+    identifier = subject.get("identifier")
+    known = identifier.get("value") if isinstance(identifier, dict) else None
+    return str(subject.get("reference") or known or "")
 
 
 def _plain(own: dict[str, Any]) -> Observed | None:

@@ -23,15 +23,16 @@ _DATE_TIME = re.compile(
     r"\d{4}(-(0[1-9]|1[0-2])(-(0[1-9]|[12]\d|3[01])"
     r"(T([01]\d|2[0-3]):[0-5]\d:([0-5]\d|60)(\.\d+)?(Z|[+-](0\d:[0-5]\d|1[0-3]:[0-5]\d|14:00)))?)?)?"
 )
-_REFERENCE = re.compile(r"(Patient|Group)/[A-Za-z0-9\-.]{1,64}")
+_REFERENCE = re.compile(r"(https?://[^\s?#]+/)?(Patient|Group)/[A-Za-z0-9\-.]{1,64}(/_history/[A-Za-z0-9\-.]{1,64})?")
 
 
 @dataclass(frozen=True)
 class Assessed:
     """What was assessed, of whom, when and by what.
 
-    subject: "Patient/ID", a reference; anything else is an identifier of the patient (or case). occurred: a FHIR
-    dateTime, or "" where none is known. method: the software and its version. about: what the outcomes are of.
+    subject: "Patient/ID", a reference, also as a whole URL; anything else is an identifier of the patient (or case).
+    occurred: a FHIR dateTime, or "" where none is known. method: the software and its version.
+    about: what the outcomes are of.
     """
 
     subject: str

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path
@@ -244,7 +244,7 @@ def _from_fhir(path: Path, field: Field) -> Series | None:
         moments - moments.min(), np.array([one.code for one in told.observed], object),
         np.array([one.value for one in told.observed]), np.array([one.unit for one in told.observed], object),
     )  # fmt: skip
-    return events.from_events(own, rules_of(field), path, told.warnings)
+    return replace(events.from_events(own, rules_of(field), path, told.warnings), patient=told.patient)
 
 
 def _from_table(path: Path, field: Field) -> Series | None:

@@ -160,10 +160,10 @@ class Category:
         """Probabilities, the called label and the set; or a refusal.
 
         The most probable label is called, or what the threshold that `choose` left says, which then stands in the facts
-        as "called_from": {label: probability} and in words as "threshold". Refused are a case that a frame refuses, one whose inputs are all
-        missing, one with a number over 50 sd from the training mean and over 10 training ranges beyond it, and, with
-        `max_error`, one too unsure. An empty set (the case is like none of the calibration cases) is told by the fact
-        "atypical" and a note, as is a call that is not in the set.
+        as "called_from": {label: probability} and "threshold", in words. Refused are a case that a frame refuses, one
+        whose inputs are all missing, one with a number over 50 sd from the training mean and over 10 training ranges
+        beyond it, and, with `max_error`, one too unsure. An empty set (the case is like none of the calibration cases)
+        is told by the fact "atypical" and a note, as is a call that is not in the set.
         """
         labels = _known(field, settings)
         facts: dict[str, Any] = {"labels": list(labels)}
@@ -183,7 +183,7 @@ class Category:
         said, notes = labels[best], list[str]()
         if "thresholds" in fitted and not among:
             facts["atypical"] = True
-            notes.append(f"no class is typical of this case, the least sure of answers: {said} is but the most probable")
+            notes.append(f"no class is typical of this case, the least sure of answers: {said} is only the likeliest")
         if "call" in fitted:
             said = calls.called(labels, p, fitted["call"])
             facts["called_from"] = {fitted["call"]["positive"]: fitted["call"]["from"]}

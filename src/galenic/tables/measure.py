@@ -110,7 +110,9 @@ DEFINITIONS = {
         "share of cases whose answered set of classes holds the true one (of an empty set: whose most probable class "
         "it is); promised, class by class: the option coverage, 0.9 where none is given",
     ),
-    "set_size": Definition("classes", "mean number of classes in the answered set, 1 for an empty one", higher_is_better=False),
+    "set_size": Definition(
+        "classes", "mean number of classes in the answered set, 1 for an empty one", higher_is_better=False
+    ),
     "answered": Definition("", "share of cases with a known truth that got an answer and no refusal"),
 }
 
