@@ -141,6 +141,23 @@ class TestLoaded:
         assert (trained.folder / "private" / "metrics.again.json").is_file()
         bundle.verify(trained.folder)
 
+    def test_bare_numbers_and_labels_answer_as_a_row_does(self, trained, home):
+        table = pd.read_csv(home / "cases.csv").iloc[3:4]
+        (expected,) = answers(trained, table)
+        given = {name: table[name].iloc[0] for name in ("mean radius", "mean texture", "site")}
+        assert trained(**given)["diagnosis"].probabilities == expected
+        plain = given | {"mean radius": str(given["mean radius"]), "mean texture": float(given["mean texture"])}
+        assert trained(**plain)["diagnosis"].probabilities == expected
+        assert trained(**given | {"mean texture": None})["diagnosis"].refused is None
+        for wrong, told in (
+            ({"mean radius": "wide"}, "'wide' for mean radius"),
+            ({"mean radius": np.inf}, "inf for mean radius"),
+            ({"site": ["A"]}, "list for the category site"),
+            ({"radius": 14.0}, "the model has no field 'radius'"),
+        ):
+            with pytest.raises(InputError, match=told):
+                trained(**given | wrong)
+
     def test_predicted_files_say_what_the_model_says(self, trained, home, tmp_path):
         pd.read_csv(home / "cases.csv").iloc[:3].drop(columns="diagnosis").to_csv(tmp_path / "new.csv", index=False)
         written = galenic.predict(trained.folder, [tmp_path / "new.csv"], tmp_path / "out")

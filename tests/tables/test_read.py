@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from galenic.core.contract import Field
 from galenic.core.errors import TableError, ValueProblem
 from galenic.tables.kinds import CATEGORY, NUMBER
-from galenic.tables.read import Numbers, label_of, resolve
+from galenic.tables.read import Numbers, label_of, numbers_of, resolve
 
 
 def numbers(*columns):
@@ -77,6 +77,19 @@ def test_an_unseen_label_is_wrong_in_a_target_and_unknown_in_an_input(tmp_path):
     assert CATEGORY.open(field, table, tmp_path).read(2) == "III"
     with pytest.raises(ValueProblem, match=r"row 3 .*'III'"):
         CATEGORY.open(field.model_copy(update={"target": True}), table, tmp_path)
+
+
+def test_numbers_as_python_gives_them():
+    np.testing.assert_array_equal(numbers_of(50, ["age"], "age"), [50.0])
+    np.testing.assert_array_equal(numbers_of(np.float32(1.5), ["age"], "age"), [1.5])
+    np.testing.assert_array_equal(numbers_of(" 7 ", ["age"], "age"), [7.0])
+    np.testing.assert_array_equal(numbers_of(None, ["a", "b"], "labs"), [np.nan, np.nan])
+    np.testing.assert_array_equal(numbers_of({"b": 2}, ["a", "b"], "labs"), [np.nan, 2.0])
+    for value, columns, told in (
+        (5, ["a", "b"], "2 columns"), ({"c": 1}, ["a", "b"], "no column c"), ("old", ["a"], "'old'"), ([1], ["a"], "a"),
+    ):  # fmt: skip
+        with pytest.raises(ValueProblem, match=told):
+            numbers_of(value, columns, "labs")
 
 
 def test_a_case_of_another_column_order_fits():

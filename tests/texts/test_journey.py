@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from galenic import verbs
-from galenic.core.errors import LeakageError, TableError
+from galenic.core.errors import LeakageError, ValueProblem
 from galenic.values import Text
 
 
@@ -52,6 +52,8 @@ def test_it_answers_texts_and_refuses_what_is_none(folder):
     assert said.refused is None
     assert model(text="itchy rash and dry skin")["disease"].value == "eczema"
     assert "is empty" in model(text="")["disease"].refused
+    with pytest.raises(ValueProblem, match="int for the text text"):
+        model(text=5)
     assert "another language" in model(text="Seit gestern habe ich hohes Fieber und Husten")["disease"].refused
 
 
@@ -76,8 +78,8 @@ def test_a_table_is_answered_row_by_row_and_nothing_is_lost(folder, tmp_path):
 
 def test_a_text_column_of_numbers_is_told(folder, tmp_path):
     pd.DataFrame({"id": ["a"], "text": [38.5]}).to_csv(tmp_path / "new.csv", index=False)
-    with pytest.raises(TableError, match="holds float64"):
-        verbs.predict(folder, [tmp_path / "new.csv"], tmp_path / "out", device="cpu")
+    (own,) = verbs.predict(folder, [tmp_path / "new.csv"], tmp_path / "out", device="cpu")
+    assert "holds float64" in own.refused
 
 
 def test_the_same_text_in_two_parts_is_a_leak(tmp_path, told_cases):

@@ -112,7 +112,7 @@ def test_a_case_without_a_text_lacks_the_array_and_is_refused():
     settings, _ = settled(TEXTS)
     found = WORDS.prepare({"symptoms": None}, [field()], settings)
     assert found.arrays == {}
-    assert found.facts["words"]["refuse"] == ["the text symptoms is empty"]
+    assert found.facts["words"]["refuse"] == ["symptoms: the text is empty"]
     assert WORDS.apply(found, WORDS.draw(np.random.default_rng(0), found, settings), settings) == {}
     assert WORDS.whole(found, settings) == {}
 
@@ -133,6 +133,7 @@ def test_plain_words_from_python_are_read_as_a_cell_is():
         ("The council has approved the budget for the new railway station", "about something else"),
         ("lorem ipsum dolor sit amet consectetur", "in another language"),
         ("xyzzy", "in another language"),
+        ("Stock markets fell sharply as investors feared higher interest rates", "about something else"),
         ("it is what it is", "no word that says something"),
         ("38.5", "no word that says something"),
         ("发烧三天，咳嗽，没有皮疹", "in another language"),
@@ -150,6 +151,8 @@ def test_a_text_that_can_not_be_judged_is_refused(text, reason, ill):
         "I have feverr, a coughh and chills since last monday",
         "no fever; itchy rash",
         "headache",
+        "feverr coughf chils naussea",
+        "I have a ferver, a couhg, naussea and a throbing hedache since yestreday",
         "my neck is stiff and lights hurt, with nausea",
     ],
 )

@@ -119,7 +119,8 @@ class Source(Protocol):
 class Kind(Protocol):
     """What a column holds. An input kind needs no more than this.
 
-    It may have besides: `baselines`, the simple methods that suit it; `groups` = True, where `group` ties cases.
+    It may have besides: `baselines`, the simple methods that suit it; `groups` = True, where `group` ties cases; `bare`
+    = True, where its frame also takes plain numbers and text, as a caller from Python gives them.
     """
 
     name: str

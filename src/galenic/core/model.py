@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from galenic.core import blend, bundle, registry, runtime, simple
-from galenic.core.contract import Answer, Learner, Means, Mirrors, Outputs, Prepared, Runner, Settings, Values
-from galenic.core.errors import ModelFolderError, Refused, TaskError
+from galenic.core.contract import Answer, Field, Learner, Means, Mirrors, Outputs, Prepared, Runner, Settings, Values
+from galenic.core.errors import InputError, ModelFolderError, Refused, TaskError
 from galenic.core.fit import weights_name
 from galenic.core.frames import Frames
 from galenic.core.network import Network
@@ -20,6 +20,7 @@ from galenic.core.plan import Plan, load_plan
 from galenic.core.probe import pick_device
 from galenic.core.task import Task, load_task
 
+_BARE = (str, bytes, int, float, list, tuple, dict, Path, np.ndarray, np.generic)
 AT_ONCE = 64  # cases that are answered together, at most
 
 
@@ -120,8 +121,30 @@ class Model:
         return 1 if any(registry.target(one).dense for one in self.task.targets) else AT_ONCE
 
     def __call__(self, **values: Any) -> dict[str, Answer]:
-        """Answer for the values of one case, given by field name."""
+        """Answer for the values of one case, given by field name; InputError for what is no field's."""
+        self._check(values)
         return self.answer(self.prepare(values))
+
+    def _check(self, values: Values) -> None:
+        known = {one.name: one for one in self.task.fields}
+        inputs = ", ".join(_told(one) for one in self.task.inputs)
+        strange = [name for name in values if name not in known]
+        if strange:
+            raise InputError(f"the model has no field {', '.join(map(repr, strange))}", allowed=inputs)
+        for name, value in values.items():
+            bare = getattr(registry.kind(known[name].kind), "bare", False)
+            if not bare and isinstance(value, _BARE):
+                raise InputError(
+                    f"{name} is a {known[name].kind} and was given as {type(value).__name__}",
+                    allowed="a value of galenic, such as galenic.Image for an image",
+                    todo="galenic.predict reads files and tables",
+                )
+
+
+def _told(one: Field) -> str:
+    """A field with its columns, where it has several: these are given together."""
+    columns = f" of the columns {', '.join(one.columns)}" if len(one.columns) > 1 else ""
+    return f"{one.name} ({one.kind}{columns})"
 
 
 def answers(

@@ -244,7 +244,8 @@ def _from_fhir(path: Path, field: Field) -> Series | None:
         moments - moments.min(), np.array([one.code for one in told.observed], object),
         np.array([one.value for one in told.observed]), np.array([one.unit for one in told.observed], object),
     )  # fmt: skip
-    return replace(events.from_events(own, rules_of(field), path, told.warnings), patient=told.patient)
+    found = events.from_events(own, rules_of(field), path, told.warnings)
+    return None if found is None else replace(found, patient=told.patient)
 
 
 def _from_table(path: Path, field: Field) -> Series | None:

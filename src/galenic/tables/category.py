@@ -51,6 +51,7 @@ class Category:
     dense = False
     quick_cases = 2000
     writes_refusals = True
+    bare = True
 
     def check(self, field: Field) -> Field:
         """The field with its labels as text; TaskError for a wrong option or more than one column."""

@@ -43,6 +43,7 @@ class Number:
     dense = False
     quick_cases = 2000
     writes_refusals = True
+    bare = True
 
     def check(self, field: Field) -> Field:
         """The field as it is; TaskError for a wrong option, no column, or a pattern that would take in every column."""

@@ -13,7 +13,7 @@ from torch import Tensor
 from galenic.core import sketch
 from galenic.core.contract import Budget, Field, Prepared, Settings, Summary, Values
 from galenic.core.errors import ValueProblem
-from galenic.tables.read import Numbers
+from galenic.tables.read import Numbers, label_given, numbers_of
 
 MAX_LABELS = 1000
 FAR_RANGES = (1.0, 10.0)  # how many training ranges beyond it a value may lie: of few columns and many cases, or else
@@ -92,7 +92,7 @@ class Row:
             value = values.get(field.name)
             if field.kind == "number":
                 known = settings["numbers"][field.name]
-                given = np.full(len(known["columns"]), np.nan) if value is None else value.in_order(known["columns"])
+                given = numbers_of(value, known["columns"], field.name)
                 arrays[field.name] = _z_scores(given, known)
                 if field.target:
                     continue
@@ -100,6 +100,7 @@ class Row:
                 seen, total = seen + int(np.isfinite(given).sum()), total + len(given)
             elif field.kind == "category":
                 labels = settings["categories"][field.name]["labels"]
+                value = label_given(value, field.name)
                 if field.target:
                     arrays[field.name] = np.asarray(_index(field, value, labels), dtype=np.int64)
                 else:

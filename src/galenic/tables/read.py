@@ -5,8 +5,9 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -31,6 +32,49 @@ class Numbers:
             return self.values
         known = dict(zip(self.columns, self.values, strict=True))
         return np.array([known.get(column, np.nan) for column in columns], dtype=np.float64)
+
+
+def numbers_of(value: Any, columns: Sequence[str], name: str) -> NDArray[np.float64]:
+    """The numbers of a case (columns,), NaN where missing, from what a source or a caller from Python gives.
+
+    A plain number, or text that is one, does for a field of one column; a mapping from column to number for several.
+    ValueProblem for anything else.
+    """
+    if isinstance(value, Numbers):
+        return value.in_order(columns)
+    given = value if isinstance(value, Mapping) else {columns[0]: value} if value is not None else {}
+    if not isinstance(value, Mapping) and value is not None and len(columns) > 1:
+        raise ValueProblem(
+            f"one value {value!r} for {name}, which has {len(columns)} columns", allowed=_by_column(columns)
+        )
+    strange = [str(column) for column in given if column not in columns]
+    if strange:
+        raise ValueProblem(f"{name} has no column {', '.join(strange)}", allowed=", ".join(columns))
+    return np.array([_number(given.get(column), f"{name}, column {column}") for column in columns], np.float64)
+
+
+def _by_column(columns: Sequence[str]) -> str:
+    return "{" + ", ".join(f"{column!r}: number" for column in columns[:3]) + (", ...}" if len(columns) > 3 else "}")
+
+
+def _number(value: Any, what: str) -> float:
+    """A plain number; NaN for None and blank text."""
+    if value is None or value is pd.NA or (isinstance(value, str) and not value.strip()):
+        return math.nan
+    try:
+        number = float(value) if isinstance(value, str | int | float | np.generic) else math.inf
+    except (ValueError, TypeError, OverflowError):
+        number = math.inf
+    if math.isinf(number):
+        raise ValueProblem(f"{value!r} for {what}", allowed="a finite number; None where the value is missing")
+    return number
+
+
+def label_given(value: Any, name: str) -> str | None:
+    """A label from what a source or a caller from Python gives; ValueProblem for what is no text, number or boolean."""
+    if value is None or value is pd.NA or isinstance(value, str | int | float | np.generic):
+        return label_of(value)
+    raise ValueProblem(f"{type(value).__name__} for the category {name}", allowed="text, a number or a boolean")
 
 
 def measured(value: Numbers | None) -> float | None:

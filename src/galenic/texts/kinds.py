@@ -39,6 +39,7 @@ class TextKind:
     from_file = False
     groups = True  # the same text twice stands in one part
     baselines = ("tfidf",)
+    bare = True
 
     def check(self, field: Field) -> Field:
         """The field with its options completed; TaskError for a wrong one, or more than one column."""

@@ -15,6 +15,7 @@ from torch import Tensor
 from galenic.core.contract import Budget, Field, Prepared, Settings, Summary, Values
 from galenic.core.errors import PlanError, ValueProblem
 from galenic.texts import counts, negation
+from galenic.texts.misspelt import is_misspelt
 from galenic.texts.read import clean
 from galenic.texts.tokens import FIRST, NOT, PIECES, UNKNOWN, Token, counted, is_word, pieces, plain, split
 from galenic.texts.vary import Draw, apply_hidden, draw_hidden
@@ -28,6 +29,7 @@ _LONGEST = 2048  # longer texts are counted together
 _MULTIPLE = 8
 _FEW = 4  # content words; of fewer, one that is known will do
 _NEAR = 1 / 3  # of the pieces of a word, from which on they stand for it
+_MISSPELT = 0.5  # what a misspelt word counts among the known ones: one of another topic may be taken for it
 _COMMON = 0.1  # share of function words from which a text is taken to be of the task's language
 _FAR = 0.4  # of the share of known words in training; under it a text is not judged
 
@@ -100,7 +102,7 @@ class Words:
             known = settings["texts"][field.name]
             text = _text(values.get(field.name), field)
             if text is None:
-                refuse.append(f"the text {field.name} is empty")
+                refuse.append(f"{field.name}: the text is empty")
                 continue
             arrays[field.name], facts[field.name] = _prepare(text, known)
             refuse += _refusals(field.name, facts[field.name], known)
@@ -132,8 +134,12 @@ def piece_numbers(vocabulary: str) -> Mapping[int, int]:
 
 
 def _text(value: Any, field: Field) -> Text | None:
-    """A Text, also of plain words, as a caller from Python gives them."""
-    return clean(value, language=field.options["language"]) if isinstance(value, str) else value
+    """A Text, also of plain words, as a caller from Python gives them; ValueProblem for what is no text."""
+    if value is None or isinstance(value, Text):
+        return value
+    if not isinstance(value, str):
+        raise ValueProblem(f"{type(value).__name__} for the text {field.name}", allowed="words")
+    return clean(value, language=field.options["language"])
 
 
 def _tokens(text: str, marked: bool, window: int = negation.WINDOW) -> list[Token]:
@@ -224,7 +230,7 @@ def _prepare(text: Text, known: Settings) -> tuple[NDArray[np.int32], dict[str, 
     for place, token in enumerate(tokens[:kept]):
         own = _pieces(token.text, known["vocabulary"])
         array[place, 1 : 1 + len(own)] = own
-    share = _known_share([token.text for token in tokens], vocabulary, known["language"])
+    share = _known_share([token.text for token in tokens], known["vocabulary"], known["language"])
     return array, {
         "places": [[token.start, token.end] for token in tokens[:kept]],
         "unknown": round(found.count(UNKNOWN) / max(len(found), 1), 4),
@@ -245,8 +251,9 @@ def _is_content(token: str, language: str) -> bool:
     return is_word(token) and plain(token) not in negation.function_words(language)
 
 
-def _known_share(tokens: Sequence[str], vocabulary: Mapping[str, int], language: str) -> dict[str, Any]:
-    """Share of the text's different content words that the vocabulary knows, negated or not; and the language guess.
+def _known_share(tokens: Sequence[str], vocabulary: str, language: str) -> dict[str, Any]:
+    """Share of the text's different content words that the vocabulary knows, negated or not; one of its words misspelt
+    counts half. And the language guess.
 
     The guess is no more than this: the task's language, where a tenth of the words are its function words or most
     content words are known; else "".
@@ -254,7 +261,10 @@ def _known_share(tokens: Sequence[str], vocabulary: Mapping[str, int], language:
     words = [plain(token) for token in tokens if is_word(token)]
     function = negation.function_words(language)
     content = sorted({word for word in words if word not in function})
-    seen = sum(word in vocabulary or NOT + word in vocabulary for word in content)
+    whole = numbers(vocabulary)
+    strange = [word for word in content if word not in whole and NOT + word not in whole]
+    misspelt = sum(is_misspelt(word, vocabulary) for word in strange)
+    seen = len(content) - len(strange) + _MISSPELT * misspelt
     common = sum(word in function for word in words) / max(len(words), 1)
     known = seen / max(len(content), 1)
     guess = language if common >= _COMMON or known >= 0.5 else ""
@@ -265,12 +275,12 @@ def _refusals(name: str, facts: Mapping[str, Any], known: Settings) -> list[str]
     """Why this text can't be judged: too little in it that training has seen."""
     content, share = facts["content"], facts["known"]
     if not content:
-        return [f"the text {name} holds no word that says something"]
+        return [f"{name}: the text holds no word that says something"]
     if share and (content < _FEW or share >= known["least"]):
         return []
     what = "is about something else than the training texts" if facts["language"] else "seems to be in another language"
     return [
-        f"the text {name} {what}: {share:.0%} of its {content} content words are known, "
+        f"{name}: the text {what}: {share:.0%} of its {content} content words are known, "
         f"{known['known']:.0%} in training"
     ]
 
