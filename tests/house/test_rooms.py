@@ -52,6 +52,7 @@ MORE = {
         "counts.py": "mergeable counts of words",
         "english.py": "function words and the phrases of negation",
         "learners.py": "the simple method for texts",
+        "misspelt.py": "whether a word is one of the vocabulary misspelt",
         "negation.py": "which words are negated",
         "tokens.py": "words, numbers and marks, and the pieces of a word",
     },
