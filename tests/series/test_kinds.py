@@ -17,7 +17,8 @@ def checked(columns=("record",), **options):
 @pytest.mark.parametrize(
     ("columns", "options", "waveform", "in_files"),
     [
-        (["record"], {}, False, True),
+        (["record"], {}, None, True),
+        (["record"], {"waveform": False}, False, True),
         (["record"], {"rate_hz": 300}, True, True),
         (["record"], {"rate_hz": 1, "waveform": False}, False, True),
         (["x_*"], {}, True, False),
@@ -29,7 +30,7 @@ def checked(columns=("record",), **options):
 )
 def test_a_field_says_what_it_is_and_checking_twice_changes_nothing(columns, options, waveform, in_files):
     field = checked(columns, **options)
-    assert field.options["waveform"] is waveform
+    assert field.options.get("waveform") is waveform
     assert SERIES.check(field) == field
     assert registry.in_files(field) is in_files
 
@@ -61,6 +62,21 @@ def test_a_field_says_what_it_is_and_checking_twice_changes_nothing(columns, opt
 def test_wrong_options_are_told(columns, options, words):
     with pytest.raises(TaskError, match=words):
         checked(columns, **options)
+
+
+def test_files_say_what_they_hold(tmp_path):
+    for name in ("a.hea", "b.edf", "c.csv", "d.json"):
+        (tmp_path / name).touch()
+
+    def completed(*cells, **options):
+        return SERIES.complete(checked(**options), pd.DataFrame({"record": cells}), tmp_path)
+
+    assert completed("a", "b.edf", "x.BDF", "y.dcm", None).options["waveform"] is True
+    assert completed("c.csv", "d.json").options["waveform"] is False
+    assert completed("a.hea", waveform=False).options["waveform"] is False
+    assert completed("c.csv", rate_hz=5).options["waveform"] is True
+    with pytest.raises(TaskError, match="waveforms as well as histories"):
+        completed("a", "c.csv")
 
 
 def test_it_is_no_target_and_ties_nothing_together():

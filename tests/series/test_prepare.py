@@ -166,7 +166,9 @@ class TestWaveforms:
 
     def test_another_rate_is_brought_to_the_plans(self, settle, make_wave, make_field):
         field = make_field(waveform=True)
-        settings = settle(field, [make_wave(at) for at in range(5)])
+        rates = (100, 100, 100, 80, 400)
+        settings = settle(field, [make_wave(at, samples=2 * rate, rate_hz=rate) for at, rate in enumerate(rates)])
+        assert settings["series"]["stay"]["rate_hz"] == 100
         fine, coarse = (prepared(field, make_wave(3, samples=2 * rate, rate_hz=rate), settings) for rate in (400, 80))
         usual = prepared(field, make_wave(3), settings)
         for ready in (fine, coarse):
@@ -196,6 +198,13 @@ class TestWaveforms:
         field = make_field(rate_hz=100)
         settings = settle(field, waves)
         assert "100 Hz is asked for" in refused(field, make_wave(3, samples=400, rate_hz=200), settings)[0]
+
+    def test_where_nobody_names_it_the_rates_of_training_will_do(self, settle, waves, make_wave, make_field):
+        field = make_field(waveform=True)
+        settings = settle(field, [*waves, *waves, *waves, make_wave(9, samples=1000, rate_hz=500)])
+        for rate in (50, 200, 500):
+            found = refused(field, make_wave(3, samples=2 * rate, rate_hz=rate), settings)
+            assert found == [f"stay: it is sampled at {rate} Hz, and 100 Hz were learnt from"]
 
     def test_a_history_is_no_waveform(self, settle, waves, make_field):
         field = make_field(rate_hz=100)

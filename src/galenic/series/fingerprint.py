@@ -24,6 +24,7 @@ TAIL = 0.001  # share of the values at either end that sets no scale and is cut 
 SKEWED = 20.0  # a variable above 0 whose quantiles lie further apart than this is taken by its logarithm
 RARE = 0.005  # share of the training cases; a variable measured in fewer is left out
 STEPS, LONG_STEPS, LONG_SECONDS = 64, 128, 3600
+COMMON = 0.05  # share of the training cases from which on a rate is one that a waveform may have
 SAMPLES = 4096  # of a waveform; longer ones are taken at a lower rate
 LEAST_RATE_HZ = 60.0  # that a waveform is thinned to
 _ROUND_HOURS = (
@@ -146,16 +147,25 @@ def settle(summary: Summary, fields: Sequence[Field], budget: Budget) -> tuple[S
     """The grid of time, and the variables with their scales; see `prepare.Clock` for the settings."""
     reasons: dict[str, str] = {}
     settings: Settings = {"cases": summary["cases"], "series": {}}
-    histories = [field for field in fields if not field.options["waveform"]]
+    histories = []
     for field in fields:
         own = summary["series"][field.name]
+        waveform = _is_waveform(field, own)
+        histories += [] if waveform else [field]
         if not own["variables"]:
             raise ValueProblem(f"nothing of the series {field.name!r} was measured in training", todo="leave it out")
-        settings["series"][field.name] = (_waveform if field.options["waveform"] else _history)(field, own, reasons)
+        settings["series"][field.name] = (_waveform if waveform else _history)(field, own, reasons)
     if histories:
         settings |= _grid([summary["series"][field.name] for field in histories], histories, budget, reasons)
     settings["vary"] = _vary(bool(histories), reasons)
     return settings, reasons
+
+
+def _is_waveform(field: Field, own: Mapping[str, Any]) -> bool:
+    """As the field says; where it does not, by whether most training cases have a rate."""
+    said = field.options.get("waveform")
+    rated = sum(count for rate, count in own["rates"].items() if float(rate) > 0)
+    return 2 * rated > own["cases"] if said is None else bool(said)
 
 
 def _history(field: Field, own: Mapping[str, Any], reasons: dict[str, str]) -> dict[str, Any]:
@@ -208,12 +218,36 @@ def _waveform(field: Field, own: Mapping[str, Any], reasons: dict[str, str]) -> 
         + ("as long as the longest twentieth of the training cases" if varies else "as all training cases")
         + (f", every {thin} taken as one so that at most {SAMPLES} are left" if thin > 1 else "")
     )
+    low, high = _rates(field, rates, rate, reasons)
     reasons[f"{field.name}.scale"] = "each case by its own mean and spread: gain and baseline differ between devices"
     return {
         "waveform": True, "variables": kept, "units": [_unit(own["variables"][name]["units"]) for name in kept],
         "rate_hz": rate / thin, "given_hz": rate, "samples": samples, "padded": bool(varies),
-        "expected_hz": field.options.get("rate_hz"),
+        "expected_hz": field.options.get("rate_hz"), "least_hz": low, "most_hz": high,
     }  # fmt: skip
+
+
+def _rates(field: Field, rates: Mapping[float, int], usual: float, reasons: dict[str, str]) -> tuple[float, float]:
+    """The lowest and highest rate that a case may have: the one the task names, else those met in training.
+
+    A rate of few training cases may be an error of the header; it does not count.
+    """
+    named, key = field.options.get("rate_hz"), f"{field.name}.rate"
+    if named is not None:
+        reasons[key] = f"{named:g} Hz, as the task names it; a case at another rate is refused"
+        return named, named
+    least = COMMON * sum(rates.values())
+    common = [rate for rate, count in rates.items() if count >= least and rate > 0] or [usual]
+    rare = sorted(rate for rate in rates if rate not in common)
+    told = f"{usual:g} Hz, the commonest of the training cases' own"
+    if len(common) > 1:
+        told += f" (they go from {min(common):g} to {max(common):g} Hz, brought to it; a case beyond these is refused)"
+    else:
+        told += "; a case at another rate is refused"
+    if rare:
+        told += f"; {', '.join(f'{rate:g}' for rate in rare)} Hz in less than {COMMON:.0%} of them does not count"
+    reasons[key] = told
+    return min(common), max(common)
 
 
 def _scale(own: Mapping[str, Any]) -> dict[str, Any]:

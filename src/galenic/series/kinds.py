@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from galenic.core.cases import text_of
 from galenic.core.contract import Field, Settings, Source
 from galenic.core.errors import TaskError, UnsupportedFile
 from galenic.series import measure, read, show
@@ -43,7 +44,8 @@ class SeriesKind:
         variables: those to keep. static: names that are no measurements over time. missing: values that mean none.
         until_hours: later values are not looked at. time, variable, value, unit: columns of the files or the side
         table. time_unit: of times that are numbers. units: by variable. rate_hz: samples a second. waveform: even
-        samples, or a history; by default a waveform where a rate, a window or a row of samples says so.
+        samples, or a history; by default a waveform where a rate, a window or a row of samples says so, and of a column
+        of files left open: `complete` looks at these.
         """
         options = {name: value for name, value in field.options.items() if value is not None}
         unknown = sorted(options.keys() - set(_OPTIONS))
@@ -60,8 +62,26 @@ class SeriesKind:
         if "table" in options and len(field.columns) > 2:
             raise TaskError(f"{field.columns} as the columns of {field.name}", allowed="the key, and the case's start")
         done = field.model_copy(update={"options": options})
-        options.setdefault("waveform", "rate_hz" in options or read.form_of(done) in ("window", "inline"))
+        form = read.form_of(done)
+        if "rate_hz" in options or form != "file":
+            options.setdefault("waveform", "rate_hz" in options or form in ("window", "inline"))
         return done
+
+    def complete(self, field: Field, table: pd.DataFrame, root: Path) -> Field:
+        """The field with `waveform` told by its files where nobody says it: true where they hold samples at a rate.
+
+        TaskError where some do and others do not.
+        """
+        if "waveform" in field.options or field.columns[0] not in table.columns:
+            return field
+        sorts = {read.samples_in(root / cell) for cell in map(text_of, table[field.columns[0]]) if cell is not None}
+        if len(sorts) > 1:
+            raise TaskError(
+                f"the column {field.columns[0]!r} of {field.name} names waveforms as well as histories",
+                allowed="files of one sort",
+                todo="part them into two columns, or say `waveform = false` to take all of them as histories",
+            )
+        return field.model_copy(update={"options": field.options | {"waveform": sorts == {True}}})
 
     def open(self, field: Field, table: pd.DataFrame, root: Path) -> Source:
         """Index the field; TableError or MissingFile otherwise."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -21,7 +22,7 @@ Array = NDArray[Any]
 
 FAR = 2.0  # how many times beyond all medians of training a case's own may lie
 ENOUGH = 100  # training cases that these medians must come from
-LEAST_RATE = 0.5  # of the plan's; a waveform sampled more coarsely lacks what was learnt from
+LEAST_RATE = 0.5  # of the plan's, where the plan does not say which rates training met
 RATE_TOLERANCE = 0.01
 
 
@@ -31,7 +32,8 @@ class Clock:
     Settings: {"cases": n, "series": {FIELD: ...}, "vary": {"hide", "tremble", "shift", "stretch", "noise"}}, and where
     there are histories "step_hours" and "steps". A history's {"waveform": false, "variables", "units", "cases",
     "medians", "log", "mean", "sd", "low", "high"} has an entry a variable; a waveform's is {"waveform": true,
-    "variables", "units", "rate_hz", "given_hz", "samples", "padded", "expected_hz"}.
+    "variables", "units", "rate_hz", "given_hz", "samples", "padded", "expected_hz", "least_hz", "most_hz"}: the task's
+    own rate, and the lowest and highest that a case may have.
     Prepared: a history float32 [steps, 3 * variables]: z-scores (the mean of a step; where nothing was measured the
     last one before, 0 before the first), then 1 where measured, then the time since, in lengths of the grid (since the
     grid's start before the first). A waveform float32 [samples, channels] of mean 0 and spread 1, with a last column
@@ -226,9 +228,11 @@ def _wrong_rate(rate: float, own: Mapping[str, Any]) -> str:
     expected = own["expected_hz"]
     if expected is not None and abs(rate - expected) > RATE_TOLERANCE * expected:
         return f"it is sampled at {rate:g} Hz, {expected:g} Hz is asked for"
-    if rate < LEAST_RATE * own["rate_hz"]:
-        return f"it is sampled at {rate:g} Hz, and {own['rate_hz']:g} Hz were learnt from"
-    return ""
+    low, high = own.get("least_hz", LEAST_RATE * own["rate_hz"]), own.get("most_hz", math.inf)
+    if (1 - RATE_TOLERANCE) * low <= rate <= (1 + RATE_TOLERANCE) * high:
+        return ""
+    learnt = f"{low:g}" if low == high or math.isinf(high) else f"{low:g} to {high:g}"
+    return f"it is sampled at {rate:g} Hz, and {learnt} Hz were learnt from"
 
 
 def _at_rate(values: Array, rate: float, wanted: float) -> Array:

@@ -57,6 +57,14 @@ def form_of(field: Field) -> str:
     return "inline" if len(field.columns) > 1 or "*" in field.columns[0] else "file"
 
 
+def samples_in(path: Path) -> bool:
+    """True for a file of a format that holds samples at a rate: WFDB, EDF, BDF, a DICOM waveform."""
+    suffix = path.suffix.lower()
+    if suffix in (*TABLES, ".json"):
+        return False
+    return suffix in (*edf.SUFFIXES, ".dcm") or wfdb.is_record(path)
+
+
 def rules_of(field: Field) -> Rules:
     """What the field's options say of its measurements."""
     own = field.options
@@ -250,7 +258,7 @@ def _from_fhir(path: Path, field: Field) -> Series | None:
 def _from_table(path: Path, field: Field) -> Series | None:
     table = _read(path)
     wanted = layout_of(field)
-    if field.options["waveform"] and wanted.time is None and _named(table, _TIMES) is None:
+    if field.options.get("waveform") and wanted.time is None and _named(table, _TIMES) is None:
         return _sampled(table, field, path)
     found = _find_columns(table, wanted, path)
     hours, calendar = events.hours_of(table[found.time], found.time_unit or "hours", str(path))
@@ -316,7 +324,7 @@ def _build(table: pd.DataFrame, hours: NDArray[np.float64], found: Layout, field
     values = np.stack([events.numbers(table[name], str(path)) for name in names] or [np.zeros(len(table))], axis=1)
     notes = [f"columns of text are no measurements: {', '.join(told)}"] if told else []
     series = events.from_matrix(hours, values[:, : len(names)], names, rules, path, notes)
-    return _even(series, path) if series is not None and field.options["waveform"] else series
+    return _even(series, path) if series is not None and field.options.get("waveform") else series
 
 
 def _is_text(cells: pd.Series) -> bool:
