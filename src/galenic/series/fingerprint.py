@@ -16,10 +16,10 @@ import numpy as np
 from galenic.core import sketch
 from galenic.core.contract import Budget, Field, Settings, Summary
 from galenic.core.errors import ValueProblem
+from galenic.series.sound import unchecked
 from galenic.values import Series
 
 MAX_VARIABLES = 2000
-FEW = 3  # measurements from which on a case's median is compared with others'
 TAIL = 0.001  # share of the values at either end that sets no scale and is cut to where it begins
 SKEWED = 20.0  # a variable above 0 whose quantiles lie further apart than this is taken by its logarithm
 RARE = 0.005  # share of the training cases; a variable measured in fewer is left out
@@ -69,7 +69,7 @@ def _variables(series: Series) -> dict[str, Any]:
     done: dict[str, Any] = {}
     for at in np.unique(column):
         own, mine = keys[0] == at, flat[column == at]
-        median = float(np.median(mine)) if len(mine) >= FEW else None
+        median = float(np.median(mine))
         done[series.variables[at]] = {
             "cases": 1, "count": len(mine), "low": float(mine.min()), "high": float(mine.max()),
             "bins": {
@@ -77,7 +77,7 @@ def _variables(series: Series) -> dict[str, Any]:
                 for key, count, mean, square in zip(keys[1, own], counts[own], means[own], squares[own], strict=True)
             },
             "units": {series.units[at]: 1},
-            "medians": {"cases": int(median is not None), "low": median, "high": median},
+            "medians": {"cases": 1, "low": median, "high": median},
         }  # fmt: skip
     return done
 
@@ -123,15 +123,14 @@ def _merge_variable(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[st
     bins = dict(more)
     for key, own in less.items():
         bins[key] = _joined(bins[key], own) if key in bins else own
-    medians = [part["medians"] for part in (one, other) if part["medians"]["cases"]]
     return {
         "cases": one["cases"] + other["cases"], "count": one["count"] + other["count"],
         "low": min(one["low"], other["low"]), "high": max(one["high"], other["high"]),
         "bins": bins, "units": _added(one["units"], other["units"]),
         "medians": {
-            "cases": sum(own["cases"] for own in medians),
-            "low": min((own["low"] for own in medians), default=None),
-            "high": max((own["high"] for own in medians), default=None),
+            "cases": one["medians"]["cases"] + other["medians"]["cases"],
+            "low": min(one["medians"]["low"], other["medians"]["low"]),
+            "high": max(one["medians"]["high"], other["medians"]["high"]),
         },
     }  # fmt: skip
 
@@ -192,9 +191,12 @@ def _history(field: Field, own: Mapping[str, Any], reasons: dict[str, str]) -> d
             f"{', '.join(mixed)} stand in several units in training; values in another than the most frequent one "
             "are not used"
         )
+    if few := unchecked(kept, [known[name]["cases"] for name in kept]):
+        reasons[f"{field.name}.unchecked"] = few
     return {
         "waveform": False, "variables": kept, "units": [units[name] for name in kept],
         "cases": [known[name]["cases"] for name in kept], "medians": [known[name]["medians"] for name in kept],
+        "least": [known[name]["low"] for name in kept], "greatest": [known[name]["high"] for name in kept],
         **{key: [scales[name][key] for name in kept] for key in ("log", "mean", "sd", "low", "high")},
     }  # fmt: skip
 

@@ -14,14 +14,13 @@ from torch import Tensor
 from galenic.core.contract import Budget, Field, Prepared, Settings, Summary, Values
 from galenic.formats.signals import faults
 from galenic.series import fingerprint
-from galenic.series.fingerprint import FEW, plain_unit
+from galenic.series.fingerprint import plain_unit
+from galenic.series.sound import far
 from galenic.series.vary import Draw, draw_one, vary
 from galenic.values import Series
 
 Array = NDArray[Any]
 
-FAR = 2.0  # how many times beyond all medians of training a case's own may lie
-ENOUGH = 100  # training cases that these medians must come from
 LEAST_RATE = 0.5  # of the plan's, where the plan does not say which rates training met
 RATE_TOLERANCE = 0.01
 
@@ -31,7 +30,7 @@ class Clock:
 
     Settings: {"cases": n, "series": {FIELD: ...}, "vary": {"hide", "tremble", "shift", "stretch", "noise"}}, and where
     there are histories "step_hours" and "steps". A history's {"waveform": false, "variables", "units", "cases",
-    "medians", "log", "mean", "sd", "low", "high"} has an entry a variable; a waveform's is {"waveform": true,
+    "medians", "log", "mean", "sd", "low", "high", "least", "greatest"} has an entry a variable; a waveform's is {"waveform": true,
     "variables", "units", "rate_hz", "given_hz", "samples", "padded", "expected_hz", "least_hz", "most_hz"}: the task's
     own rate, and the lowest and highest that a case may have.
     Prepared: a history float32 [steps, 3 * variables]: z-scores (the mean of a step; where nothing was measured the
@@ -120,7 +119,7 @@ def _history(series: Series, name: str, settings: Settings, refuse: list[str], n
     columns = [at for at, variable in enumerate(series.variables) if variable in place and variable not in wrong]
     given = np.full((len(series.times_hours), len(place)), np.nan)
     given[:, [place[series.variables[at]] for at in columns]] = series.values[:, columns]
-    refuse += [f"{name}: {text}" for text in _far(given, own)]
+    refuse += [f"{name}: {text}" for text in far(given, own)]
     if not np.isfinite(given).any() and not wrong:
         refuse.append(f"{name}: nothing that was learnt from was measured")
     step = np.floor(series.times_hours / width + 1e-9).astype(np.int64)
@@ -174,22 +173,6 @@ def _wrong_units(series: Series, own: Mapping[str, Any]) -> dict[str, str]:
         known = learnt.get(variable, "")
         if unit and known and plain_unit(unit) != plain_unit(known):
             found[variable] = f"{variable} is given in {unit}, learnt from in {known}"
-    return found
-
-
-def _far(given: Array, own: Mapping[str, Any]) -> list[str]:
-    """Variables whose median lies over twice beyond all medians of training cases: a wrong unit, not a patient."""
-    found = []
-    for at, (variable, known) in enumerate(zip(own["variables"], own["medians"], strict=True)):
-        mine = given[np.isfinite(given[:, at]), at]
-        if len(mine) < FEW or known["cases"] < ENOUGH or known["low"] <= 0:
-            continue
-        middle = float(np.median(mine))
-        if not known["low"] / FAR <= middle <= known["high"] * FAR:
-            found.append(
-                f"{variable} is about {middle:g}, in training {known['low']:g} to {known['high']:g}: "
-                "another unit, or far outside what was learnt from"
-            )
     return found
 
 
