@@ -56,11 +56,20 @@ def test_what_is_flat_saturated_or_of_another_rate_is_refused(trained, tmp_path,
     write_record(tmp_path, "sound", RATE, {"I": sound})
     write_record(tmp_path, "flat", RATE, {"I": np.where(np.arange(len(sound)) < 30, sound, 0.2)})
     write_record(tmp_path, "saturated", RATE, {"I": np.clip(sound, -0.5, 0.1)})
+    time = np.arange(len(sound)) / RATE
+    write_record(tmp_path, "half", RATE, {"I": np.where(time < 3, sound, 0.2)})
+    write_record(tmp_path, "still", RATE, {"I": np.where(time < 3, sound, 0.2 + rng.normal(0, 0.003, len(time)))})
+    write_record(tmp_path, "noise", RATE, {"I": rng.normal(0, 0.5, len(time))})
+    write_record(tmp_path, "tone", RATE, {"I": np.sin(2 * np.pi * 20 * time)})
     write_record(tmp_path, "rate", 250, {"I": beats(rng, fast=True, rate=250)})
     found = {own.id: own.refused for own in galenic.predict(trained, [tmp_path], tmp_path / "out")}
     assert found["sound"] is None
     assert "I is flat" in found["flat"]
     assert "I is saturated" in found["saturated"]
+    assert "I lies still in" in found["half"]
+    assert "I lies still in" in found["still"]
+    assert "I is noise" in found["noise"]
+    assert "I is one tone" in found["tone"]
     assert found["rate"] == "ecg: it is sampled at 250 Hz, and 100 Hz were learnt from"
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from galenic.core import sketch
 from galenic.core.contract import Budget, Field, Settings, Summary
 from galenic.core.errors import ValueProblem
-from galenic.series.sound import unchecked
+from galenic.series import sound
 from galenic.values import Series
 
 MAX_VARIABLES = 2000
@@ -77,9 +77,15 @@ def _variables(series: Series) -> dict[str, Any]:
                 for key, count, mean, square in zip(keys[1, own], counts[own], means[own], squares[own], strict=True)
             },
             "units": {series.units[at]: 1},
-            "medians": {"cases": 1, "low": median, "high": median},
+            "medians": {"cases": 1, "low": median, "high": median}, "signal": _signal(series, at),
         }  # fmt: skip
     return done
+
+
+def _signal(series: Series, at: int) -> dict[str, dict[str, int]]:
+    """What tells a waveform's channel from a fault, by bin; {} of a history."""
+    told = sound.told(np.asarray(series.values[:, at], np.float64), series.rate_hz) if series.rate_hz > 0 else {}
+    return {name: {str(sketch.bins_of(np.array([share]))[0]): 1} for name, share in told.items()}
 
 
 def merge(one: Summary, other: Summary) -> Summary:
@@ -131,6 +137,10 @@ def _merge_variable(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[st
             "cases": one["medians"]["cases"] + other["medians"]["cases"],
             "low": min(one["medians"]["low"], other["medians"]["low"]),
             "high": max(one["medians"]["high"], other["medians"]["high"]),
+        },
+        "signal": {
+            name: _added(one["signal"].get(name, {}), other["signal"].get(name, {}))
+            for name in one["signal"] | other["signal"]
         },
     }  # fmt: skip
 
@@ -191,7 +201,7 @@ def _history(field: Field, own: Mapping[str, Any], reasons: dict[str, str]) -> d
             f"{', '.join(mixed)} stand in several units in training; values in another than the most frequent one "
             "are not used"
         )
-    if few := unchecked(kept, [known[name]["cases"] for name in kept]):
+    if few := sound.unchecked(kept, [known[name]["cases"] for name in kept]):
         reasons[f"{field.name}.unchecked"] = few
     return {
         "waveform": False, "variables": kept, "units": [units[name] for name in kept],
@@ -220,13 +230,27 @@ def _waveform(field: Field, own: Mapping[str, Any], reasons: dict[str, str]) -> 
         + ("as long as the longest twentieth of the training cases" if varies else "as all training cases")
         + (f", every {thin} taken as one so that at most {SAMPLES} are left" if thin > 1 else "")
     )
+    signal = [sound.limits(own["variables"][name]["signal"]) for name in kept]
+    reasons[f"{field.name}.signal"] = _of_signal(kept, signal)
     low, high = _rates(field, rates, rate, reasons)
     reasons[f"{field.name}.scale"] = "each case by its own mean and spread: gain and baseline differ between devices"
     return {
         "waveform": True, "variables": kept, "units": [_unit(own["variables"][name]["units"]) for name in kept],
         "rate_hz": rate / thin, "given_hz": rate, "samples": samples, "padded": bool(varies),
         "expected_hz": field.options.get("rate_hz"), "least_hz": low, "most_hz": high,
+        "signal": signal,
     }  # fmt: skip
+
+
+def _of_signal(variables: Sequence[str], signal: Sequence[Mapping[str, float]]) -> str:
+    """What a channel's limits are, in words."""
+    bare = [name for name, limits in zip(variables, signal, strict=True) if not limits]
+    done = (
+        "a channel is refused that lies still, or is noise, mains hum or one tone, by more than a third of the way "
+        "from 99 % of the training cases to a pure fault"
+    )
+    few = f"; not so, as fewer than {sound.ENOUGH_SIGNALS} training cases tell: {', '.join(bare)}"
+    return done + few if bare else done
 
 
 def _rates(field: Field, rates: Mapping[float, int], usual: float, reasons: dict[str, str]) -> tuple[float, float]:

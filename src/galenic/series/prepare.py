@@ -15,7 +15,7 @@ from galenic.core.contract import Budget, Field, Prepared, Settings, Summary, Va
 from galenic.formats.signals import faults
 from galenic.series import fingerprint
 from galenic.series.fingerprint import plain_unit
-from galenic.series.sound import far
+from galenic.series.sound import far, unsound
 from galenic.series.vary import Draw, draw_one, vary
 from galenic.values import Series
 
@@ -30,9 +30,9 @@ class Clock:
 
     Settings: {"cases": n, "series": {FIELD: ...}, "vary": {"hide", "tremble", "shift", "stretch", "noise"}}, and where
     there are histories "step_hours" and "steps". A history's {"waveform": false, "variables", "units", "cases",
-    "medians", "log", "mean", "sd", "low", "high", "least", "greatest"} has an entry a variable; a waveform's is {"waveform": true,
-    "variables", "units", "rate_hz", "given_hz", "samples", "padded", "expected_hz", "least_hz", "most_hz"}: the task's
-    own rate, and the lowest and highest that a case may have.
+    "medians", "log", "mean", "sd", "low", "high", "least", "greatest"} has an entry a variable; a waveform's is
+    {"waveform": true, "variables", "units", "rate_hz", "given_hz", "samples", "padded", "expected_hz" (the task's own
+    rate), "least_hz" and "most_hz" (that a case may have), "signal" (a channel's limits, see `sound`)}.
     Prepared: a history float32 [steps, 3 * variables]: z-scores (the mean of a step; where nothing was measured the
     last one before, 0 before the first), then 1 where measured, then the time since, in lengths of the grid (since the
     grid's start before the first). A waveform float32 [samples, channels] of mean 0 and spread 1, with a last column
@@ -193,8 +193,9 @@ def _waveform(series: Series, name: str, settings: Settings, refuse: list[str], 
     samples = np.zeros((own["samples"], len(own["variables"])))
     known = np.ones(own["samples"])
     if found:
-        picked = series.values[:, [series.variables.index(variable) for variable in found]]
-        refuse += [f"{name}: {text}" for text in faults(np.asarray(picked, np.float64), found)]
+        picked = np.asarray(series.values[:, [series.variables.index(one) for one in found]], np.float64)
+        wrong = faults(picked, found) or unsound(picked, found, series.rate_hz or own["given_hz"], own)
+        refuse += [f"{name}: {text}" for text in wrong]
         if np.isnan(picked).all():
             refuse.append(f"{name}: nothing of it was measured")
         thinned = _at_rate(picked, series.rate_hz or own["given_hz"], own["rate_hz"])
