@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from galenic.core.contract import Kind
 
 _NAMES = ("variables", "static")
-_COLUMNS = ("table", "key", "time", "variable", "value", "unit")
+_COLUMNS = ("table", "key", "time", "variable", "value", "unit", "files")
 _OPTIONS = (
     *_COLUMNS, "time_unit", *_NAMES, "missing", "until_hours", "units", "rate_hz", "waveform", "window",
 )  # fmt: skip
@@ -42,6 +42,7 @@ class SeriesKind:
         `table` and `key`: a side table, the column being the row's key, a second one the case's start. With `window`:
         the first column names a WFDB record, the second a moment in seconds.
         variables: those to keep. static: names that are no measurements over time. missing: values that mean none.
+        files: the path of a cell's file, with {} for the cell, where the column holds names alone.
         until_hours: later values are not looked at. time, variable, value, unit: columns of the files or the side
         table. time_unit: of times that are numbers. units: by variable. rate_hz: samples a second. waveform: even
         samples, or a history; by default a waveform where a rate, a window or a row of samples says so, and of a column
@@ -59,6 +60,8 @@ class SeriesKind:
             raise TaskError(f"the series {field.name} needs `table` and `key` together", allowed="both, or none")
         if "window" in options and (len(field.columns) != 2 or "table" in options):
             raise _wrong(field, "window", options["window"], "two columns: the record, and the moment in seconds")
+        if "files" in options and ("{}" not in options["files"] or "table" in options):
+            raise _wrong(field, "files", options["files"], "one column, and a path with {} in it, such as stays/{}.csv")
         if "table" in options and len(field.columns) > 2:
             raise TaskError(f"{field.columns} as the columns of {field.name}", allowed="the key, and the case's start")
         done = field.model_copy(update={"options": options})
@@ -74,7 +77,8 @@ class SeriesKind:
         """
         if "waveform" in field.options or field.columns[0] not in table.columns:
             return field
-        sorts = {read.samples_in(root / cell) for cell in map(text_of, table[field.columns[0]]) if cell is not None}
+        cells = map(text_of, self.joined(field, table, root)[field.columns[0]])
+        sorts = {read.samples_in(root / cell) for cell in cells if cell is not None}
         if len(sorts) > 1:
             raise TaskError(
                 f"the column {field.columns[0]!r} of {field.name} names waveforms as well as histories",
@@ -82,6 +86,15 @@ class SeriesKind:
                 todo="part them into two columns, or say `waveform = false` to take all of them as histories",
             )
         return field.model_copy(update={"options": field.options | {"waveform": sorts == {True}}})
+
+    def joined(self, field: Field, table: pd.DataFrame, root: Path) -> pd.DataFrame:  # noqa: ARG002 - the contract's
+        """The table with the paths that the option `files` makes of the cells; a cell that is a whole path stays."""
+        pattern = field.options.get("files")
+        if pattern is None:
+            return table
+        names = [text_of(cell) for cell in table[field.columns[0]]]
+        paths = [one if one is None or Path(one).is_absolute() else pattern.replace("{}", one) for one in names]
+        return table.assign(**{field.columns[0]: paths})
 
     def open(self, field: Field, table: pd.DataFrame, root: Path) -> Source:
         """Index the field; TableError or MissingFile otherwise."""

@@ -104,7 +104,8 @@ def _paths(field: Field, table: pd.DataFrame, root: Path) -> list[Path | None]:
         raise MissingFile(
             f"{len(missing)} file(s) of {field.name} are missing: {'; '.join(missing[:5])}{more}",
             allowed=f"absolute paths, or paths below {root}",
-            todo="bring the files there, or take the rows out of the table",
+            todo="bring the files there, or take the rows out of the table; where the column holds names alone, such "
+            "as 101 for stays/101.csv, say so by the option `files`",
         )
     return paths
 
