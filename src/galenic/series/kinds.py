@@ -94,7 +94,9 @@ class SeriesKind:
             return table
         names = [text_of(cell) for cell in table[field.columns[0]]]
         paths = [one if one is None or Path(one).is_absolute() else pattern.replace("{}", one) for one in names]
-        return table.assign(**{field.columns[0]: paths})
+        done = table.copy()
+        done[field.columns[0]] = pd.Series(paths, index=table.index, dtype=object)
+        return done
 
     def open(self, field: Field, table: pd.DataFrame, root: Path) -> Source:
         """Index the field; TableError or MissingFile otherwise."""
