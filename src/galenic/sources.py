@@ -118,7 +118,18 @@ def of_folder(path: Path, inputs: Sequence[str], targets: Sequence[str]) -> Foun
         f"the folder {path} has no layout that is known here",
         allowed="nnU-Net's imagesTr and labelsTr, images with _mask, _seg or _label files beside them, or a folder a "
         "class with pictures in each",
-        todo="write a table of cases (cases.csv) that names image and mask of each case",
+        todo="write a table of cases (cases.csv) that names image and mask of each case" + _table_in(path),
+    )
+
+
+def _table_in(folder: Path) -> str:
+    """What to do where a folder holds files of cases, and beside or above them the table of their answers."""
+    tables = [one for one in sorted(folder.iterdir()) if one.is_file() and one.suffix.lower() in _TABLES]
+    if len(tables) != 1:
+        return ""
+    return (
+        f"; or, if {tables[0].name} is that table, name it instead of the folder. Where it names no files, but what "
+        "they are called by, a task file says so: a field of the kind series with the option `files`"
     )
 
 

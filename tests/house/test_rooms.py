@@ -34,6 +34,8 @@ MORE = {
         "events.py": "tables of timed measurements, long or wide, as one matrix over time",
         "fingerprint.py": "the mergeable summary, and the decisions taken from it",
         "learners.py": "the simple method for waveforms",
+        "live.py": "a trained model fed measurement by measurement",
+        "sound.py": "which values and signals can't be sound measurements",
         "recurrent.py": "what recurrent networks share: inputs side by side, the state pooled, a step at a time",
         "step.py": "a recurrent network fed row by row, as at the bedside",
         "unrolled.py": "a recurrent layer's passes by hand, for training on the CPU",

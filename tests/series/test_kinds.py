@@ -4,10 +4,12 @@ import pandas as pd
 import pytest
 
 from galenic.core import registry
+from galenic.core.cases import open_cases, read_table
 from galenic.core.contract import Field
-from galenic.core.errors import TaskError, UnsupportedFile
+from galenic.core.errors import InputError, MissingFile, TaskError, UnsupportedFile
 from galenic.core.task import Task
 from galenic.series.kinds import SERIES
+from galenic.sources import find, to_predict
 
 
 def checked(columns=("record",), **options):
@@ -17,7 +19,8 @@ def checked(columns=("record",), **options):
 @pytest.mark.parametrize(
     ("columns", "options", "waveform", "in_files"),
     [
-        (["record"], {}, False, True),
+        (["record"], {}, None, True),
+        (["record"], {"waveform": False}, False, True),
         (["record"], {"rate_hz": 300}, True, True),
         (["record"], {"rate_hz": 1, "waveform": False}, False, True),
         (["x_*"], {}, True, False),
@@ -29,7 +32,7 @@ def checked(columns=("record",), **options):
 )
 def test_a_field_says_what_it_is_and_checking_twice_changes_nothing(columns, options, waveform, in_files):
     field = checked(columns, **options)
-    assert field.options["waveform"] is waveform
+    assert field.options.get("waveform") is waveform
     assert SERIES.check(field) == field
     assert registry.in_files(field) is in_files
 
@@ -52,6 +55,8 @@ def test_a_field_says_what_it_is_and_checking_twice_changes_nothing(columns, opt
         (["record"], {"time_unit": "weeks"}, "time_unit"),
         (["record"], {"time": ""}, "time"),
         (["record"], {"key": "id"}, "together"),
+        (["record"], {"files": "stays/1.csv"}, "files"),
+        (["record"], {"files": "{}.csv", "key": "id", "table": "t.csv"}, "files"),
         (["record"], {"window": [1, 1]}, "two columns"),
         (["record", "at"], {"window": [1]}, "window"),
         (["record", "at"], {"window": [1, -2]}, "window"),
@@ -61,6 +66,43 @@ def test_a_field_says_what_it_is_and_checking_twice_changes_nothing(columns, opt
 def test_wrong_options_are_told(columns, options, words):
     with pytest.raises(TaskError, match=words):
         checked(columns, **options)
+
+
+def test_files_say_what_they_hold(tmp_path):
+    for name in ("a.hea", "b.edf", "c.csv", "d.json"):
+        (tmp_path / name).touch()
+
+    def completed(*cells, **options):
+        return SERIES.complete(checked(**options), pd.DataFrame({"record": cells}), tmp_path)
+
+    assert completed("a", "b.edf", "x.BDF", "y.dcm", None).options["waveform"] is True
+    assert completed("c.csv", "d.json").options["waveform"] is False
+    assert completed("a.hea", waveform=False).options["waveform"] is False
+    assert completed("c.csv", rate_hz=5).options["waveform"] is True
+    with pytest.raises(TaskError, match="waveforms as well as histories"):
+        completed("a", "c.csv")
+
+
+def test_names_alone_become_the_paths_of_files(tmp_path):
+    (tmp_path / "stays").mkdir()
+    for name in ("007", "101"):
+        (tmp_path / "stays" / f"{name}.csv").write_text("time,pulse\n0,80\n")
+    (tmp_path / "answers.csv").write_text("id,ill\n007,yes\n101,no\n")
+    field = Field(name="stay", kind="series", columns=["id"], options={"files": "stays/{}.csv"})
+    target = Field(name="ill", kind="category", columns=["ill"])
+    table = read_table(tmp_path / "answers.csv")
+    task = registry.completed(registry.checked(Task(name="t", inputs=[field], targets=[target])), table, tmp_path)
+    assert task.inputs[0].options["waveform"] is False
+    cases = open_cases(table, tmp_path, task)
+    assert cases.ids == ["007", "101"]
+    assert cases.values(0)["stay"].values.tolist() == [[80.0]]
+    asked = to_predict(task, [tmp_path / "stays" / "101.csv", tmp_path / "stays" / "007.csv"])  # paths stay paths
+    assert asked.values(0)["stay"].variables == ("pulse",)
+    with pytest.raises(InputError, match=r"answers\.csv is that table"):
+        find(tmp_path)
+    with pytest.raises(MissingFile, match="option `files`"):
+        open_cases(table, tmp_path, registry.checked(Task(
+            name="t", inputs=[Field(name="stay", kind="series", columns=["id"])], targets=[target])))  # fmt: skip
 
 
 def test_it_is_no_target_and_ties_nothing_together():

@@ -12,6 +12,7 @@ import galenic
 from galenic.core import registry
 from galenic.core.cases import open_cases
 from galenic.core.contract import Budget, Field
+from galenic.core.errors import TaskError, ValueProblem
 from galenic.core.frames import Frames
 from galenic.core.model import load_model
 from galenic.core.progress import Silent
@@ -153,6 +154,87 @@ def test_a_refusal_tells_no_folder_of_this_machine(trained, tmp_path):
     for own in (*found.values(), *rows):
         assert str(tmp_path) not in own.refused
         assert str(tmp_path) not in own.paths[0].read_text()
+
+
+class TestLive:
+    """A measurement at a time, and the answer of `predict` for the same history."""
+
+    def test_each_answer_is_that_of_the_history_so_far(self, trained, folder, tmp_path):
+        whole = pd.read_csv(folder / "03.csv")
+        live = load_model(trained, device="cpu", exact=True).live()
+        answers, rows = {}, []
+        for at, row in whole.iterrows():
+            for code in (PULSE, GLUCOSE):
+                if not np.isnan(row[code]):
+                    answer = live.push("p", row["hours"], code, row[code])["ill"]
+            answers[f"{at:02}"] = answer
+            whole.head(at + 1).to_csv(tmp_path / f"{at:02}.csv", index=False)
+            rows.append({"id": f"{at:02}", "stay": str(tmp_path / f"{at:02}.csv")})
+        pd.DataFrame(rows).to_csv(tmp_path / "asked.csv", index=False)
+        told = galenic.predict(trained, [tmp_path / "asked.csv"], tmp_path / "out", device="cpu", exact=True)
+        assert len(told) == 25
+        for one in told:
+            assert one.refused is answers[one.id].refused is None
+            assert answers[one.id].among == one.answer.among
+            for label, share in one.answer.probabilities.items():
+                assert answers[one.id].probabilities[label] == pytest.approx(share, abs=1e-5)
+        assert len({round(own.probabilities["yes"], 4) for own in answers.values()}) > 5
+
+    def test_only_what_changes_is_run_again_and_late_ones_count(self, trained, monkeypatch):
+        model = load_model(trained, device="cpu", exact=True)
+        live, late = model.live(), model.live()
+        steps = []
+        step = live.steppers[0].step
+        monkeypatch.setattr(live.steppers[0], "step", lambda *given: steps.append(1) or step(*given))
+        live.push("p", 0.2, PULSE, 80.0)
+        grid = len(steps)
+        live.push("p", 11.9, PULSE, 95.0)
+        assert grid == model.plan.frames["clock"]["steps"]
+        assert len(steps) - grid == 1
+        in_order = live.push("p", 11.95, GLUCOSE, 101.0)["ill"]
+        for hour, code, value in ((11.95, GLUCOSE, 101.0), (11.9, PULSE, 95.0), (0.2, PULSE, 80.0)):
+            answer = late.push("p", hour, code, value)["ill"]
+        assert answer.probabilities["yes"] == pytest.approx(in_order.probabilities["yes"], abs=1e-6)
+
+    def test_it_refuses_as_predict_does(self, trained):
+        live = load_model(trained, device="cpu", exact=True).live()
+        assert live.push("p", 1.0, PULSE, 80.0, "/min")["ill"].refused is None
+        text = live.push("p", 2.0, GLUCOSE, 5.6, "mmol/L")["ill"].refused
+        assert text == "stay: 2339-0 is given in mmol/L, learnt from in mg/dL"
+        live.begin("p")
+        assert live.answer("p")["ill"].refused == "nothing of stay was measured"
+        for hour, value in ((-1.0, 80.0), (np.nan, 80.0), (1.0, np.inf)):
+            with pytest.raises(ValueProblem, match="hour from 0"):
+                live.push("p", hour, PULSE, value)
+        assert live.push("q", 13.0, PULSE, 80.0)["ill"].refused is not None  # after until_hours
+        with pytest.raises(TaskError, match="columns age"):
+            live.begin("p", {"age": 3.0})
+        live.forget("p")
+        with pytest.raises(TaskError, match="patient"):
+            live.answer("p")
+
+    def test_columns_beside_the_history_and_folds(self, folder, tmp_path):
+        more = '[[inputs]]\nname = "descriptors"\nkind = "number"\ncolumns = ["age", "weight"]\n[[targets]]'
+        (folder / "beside.toml").write_text(TASK.replace("[[targets]]", more).replace("cases.csv", "beside.csv"))
+        table = pd.read_csv(folder / "cases.csv")
+        table["weight"] = 60.0 + table["age"] / 10
+        table.to_csv(folder / "beside.csv", index=False)
+        model = galenic.train(
+            folder / "beside.toml", budget="5steps", folds=2, out=tmp_path / "m", device="cpu", exact=True
+        )
+        asked = table.head(2).drop(columns="ill").assign(stay=[str(folder / own) for own in table["stay"].head(2)])
+        asked.loc[1, "weight"] = np.nan
+        asked.to_csv(tmp_path / "asked.csv", index=False)
+        told = galenic.predict(model.folder, [tmp_path / "asked.csv"], tmp_path / "out", device="cpu", exact=True)
+        live = load_model(model.folder, device="cpu", exact=True).live()
+        for at, one in enumerate(told):
+            live.begin(one.id, {"age": asked["age"][at]} | ({"weight": asked["weight"][0]} if at == 0 else {}))
+            for _, row in pd.read_csv(asked["stay"][at]).iterrows():
+                for code in (PULSE, GLUCOSE):
+                    if not np.isnan(row[code]):
+                        answer = live.push(one.id, row["hours"], code, row[code])["ill"]
+            for label, share in one.answer.probabilities.items():
+                assert answer.probabilities[label] == pytest.approx(share, abs=1e-5)
 
 
 class TestFeed:

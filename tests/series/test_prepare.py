@@ -127,6 +127,33 @@ class TestHistories:
         (text,) = refused(field, Series(series.times_hours, values, series.variables), settings)
         assert text.startswith("stay: glucose is about")
 
+    def test_one_measurement_is_enough_to_find_it(self, settle, make_history, make_field):
+        field = make_field()
+        settings = settle(field, [make_history(number, units=("", "")) for number in range(120)])
+        for value, words in ((5.6, "glucose is about 5.6"), (102.0, ""), (-1.0, "glucose is about -1")):
+            found = refused(field, Series(np.array([1.0]), np.array([[value]]), ("glucose",)), settings)
+            assert words in found[0] if words else not found
+
+    def test_one_impossible_value_among_sound_ones(self, settle, make_history, make_field):
+        field = make_field()
+        settings = settle(field, [make_history(number) for number in range(120)])
+        series = make_history(500)
+        for value in (-99999.0, -1.0, 900.0):
+            values = series.values.copy()
+            values[0, 0] = value
+            (text,) = refused(field, Series(series.times_hours, values, series.variables, series.units), settings)
+            assert text.startswith(f"stay: pulse is {value:g} once or more, in training ")
+        values[0, 0] = settings["series"]["stay"]["greatest"][1] + 1  # a little beyond is no slip
+        assert refused(field, Series(series.times_hours, values, series.variables, series.units), settings) == []
+
+    def test_where_training_knew_zeros_and_less_the_width_is_the_room(self, settle, make_field):
+        field = make_field()
+        rng = np.random.default_rng(0)
+        cases = [Series(np.array([1.0]), rng.normal(0, 3, (1, 1)), ("excess",)) for _ in range(600)]
+        settings = settle(field, cases)
+        for value, count in ((9.0, 0), (-9.0, 0), (60.0, 1), (-60.0, 1)):
+            assert len(refused(field, Series(np.array([1.0]), np.array([[value]]), ("excess",)), settings)) == count
+
     def test_few_training_cases_refuse_nobody_by_size(self, settle, histories, make_field):
         field = make_field()
         settings = settle(field, histories)
@@ -166,7 +193,9 @@ class TestWaveforms:
 
     def test_another_rate_is_brought_to_the_plans(self, settle, make_wave, make_field):
         field = make_field(waveform=True)
-        settings = settle(field, [make_wave(at) for at in range(5)])
+        rates = (100, 100, 100, 80, 400)
+        settings = settle(field, [make_wave(at, samples=2 * rate, rate_hz=rate) for at, rate in enumerate(rates)])
+        assert settings["series"]["stay"]["rate_hz"] == 100
         fine, coarse = (prepared(field, make_wave(3, samples=2 * rate, rate_hz=rate), settings) for rate in (400, 80))
         usual = prepared(field, make_wave(3), settings)
         for ready in (fine, coarse):
@@ -196,6 +225,13 @@ class TestWaveforms:
         field = make_field(rate_hz=100)
         settings = settle(field, waves)
         assert "100 Hz is asked for" in refused(field, make_wave(3, samples=400, rate_hz=200), settings)[0]
+
+    def test_where_nobody_names_it_the_rates_of_training_will_do(self, settle, waves, make_wave, make_field):
+        field = make_field(waveform=True)
+        settings = settle(field, [*waves, *waves, *waves, make_wave(9, samples=1000, rate_hz=500)])
+        for rate in (50, 200, 500):
+            found = refused(field, make_wave(3, samples=2 * rate, rate_hz=rate), settings)
+            assert found == [f"stay: it is sampled at {rate} Hz, and 100 Hz were learnt from"]
 
     def test_a_history_is_no_waveform(self, settle, waves, make_field):
         field = make_field(rate_hz=100)

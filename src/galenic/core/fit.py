@@ -105,7 +105,7 @@ class Work:
 def open_job(job: Job, progress: Progress, began: float | None = None, *, cache: bool = True) -> Work:
     """Everything before the probe: parts, the training part's summary, and the decisions taken from it."""
     began = time.monotonic() if began is None else began
-    task = registry.checked(job.task)
+    task = registry.completed(registry.checked(job.task), job.table, job.root)
     cases = open_cases(job.table, job.root, task)
     subgroups.check(cases.table, task)
     obeyed = _obeyed_plan(job)

@@ -120,6 +120,14 @@ class Model:
         """How many cases may be answered together: one where a target's outputs may be volumes."""
         return 1 if any(registry.target(one).dense for one in self.task.targets) else AT_ONCE
 
+    def live(self) -> Any:
+        """The model fed measurement by measurement, see the network's own room; TaskError where the network can't."""
+        name = self.plan.network.name
+        make = getattr(registry.network(name), "live", None)
+        if make is None:
+            raise TaskError(f"the network {name} live", allowed="a recurrent one: gru, lstm, gru_d")
+        return make(self, load_networks(self.folder, self.task, self.plan))
+
     def __call__(self, **values: Any) -> dict[str, Answer]:
         """Answer for the values of one case, given by field name; InputError for what is no field's."""
         self._check(values)

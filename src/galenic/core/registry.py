@@ -8,11 +8,16 @@ from __future__ import annotations
 
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from galenic.core.contract import Field, Frame, Kind, Learner, NetworkPlug, Target
 from galenic.core.errors import MissingExtra, TaskError
 from galenic.core.task import Task
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pandas as pd
 
 _EXTRAS = {
     "SimpleITK": "images", "PIL": "images", "nibabel": "images", "pydicom": "images", "tifffile": "images",
@@ -95,6 +100,15 @@ def checked(task: Task) -> Task:
             "targets": [done[field.name] for field in task.targets],
         }
     )
+
+
+def completed(task: Task, table: pd.DataFrame, root: Path) -> Task:
+    """The checked task with what only its files can tell, by each input's kind that has `complete`."""
+    done = []
+    for field in task.inputs:
+        complete = getattr(kind(field.kind), "complete", None)
+        done.append(field if complete is None else complete(field, table, root))
+    return task.model_copy(update={"inputs": done})
 
 
 def choose_network(task: Task, wanted: str | None) -> tuple[str, str]:

@@ -16,14 +16,15 @@ import numpy as np
 from galenic.core import sketch
 from galenic.core.contract import Budget, Field, Settings, Summary
 from galenic.core.errors import ValueProblem
+from galenic.series import sound
 from galenic.values import Series
 
 MAX_VARIABLES = 2000
-FEW = 3  # measurements from which on a case's median is compared with others'
 TAIL = 0.001  # share of the values at either end that sets no scale and is cut to where it begins
 SKEWED = 20.0  # a variable above 0 whose quantiles lie further apart than this is taken by its logarithm
 RARE = 0.005  # share of the training cases; a variable measured in fewer is left out
 STEPS, LONG_STEPS, LONG_SECONDS = 64, 128, 3600
+COMMON = 0.05  # share of the training cases from which on a rate is one that a waveform may have
 SAMPLES = 4096  # of a waveform; longer ones are taken at a lower rate
 LEAST_RATE_HZ = 60.0  # that a waveform is thinned to
 _ROUND_HOURS = (
@@ -68,7 +69,7 @@ def _variables(series: Series) -> dict[str, Any]:
     done: dict[str, Any] = {}
     for at in np.unique(column):
         own, mine = keys[0] == at, flat[column == at]
-        median = float(np.median(mine)) if len(mine) >= FEW else None
+        median = float(np.median(mine))
         done[series.variables[at]] = {
             "cases": 1, "count": len(mine), "low": float(mine.min()), "high": float(mine.max()),
             "bins": {
@@ -76,9 +77,15 @@ def _variables(series: Series) -> dict[str, Any]:
                 for key, count, mean, square in zip(keys[1, own], counts[own], means[own], squares[own], strict=True)
             },
             "units": {series.units[at]: 1},
-            "medians": {"cases": int(median is not None), "low": median, "high": median},
+            "medians": {"cases": 1, "low": median, "high": median}, "signal": _signal(series, at),
         }  # fmt: skip
     return done
+
+
+def _signal(series: Series, at: int) -> dict[str, dict[str, int]]:
+    """What tells a waveform's channel from a fault, by bin; {} of a history."""
+    told = sound.told(np.asarray(series.values[:, at], np.float64), series.rate_hz) if series.rate_hz > 0 else {}
+    return {name: {str(sketch.bins_of(np.array([share]))[0]): 1} for name, share in told.items()}
 
 
 def merge(one: Summary, other: Summary) -> Summary:
@@ -122,15 +129,18 @@ def _merge_variable(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[st
     bins = dict(more)
     for key, own in less.items():
         bins[key] = _joined(bins[key], own) if key in bins else own
-    medians = [part["medians"] for part in (one, other) if part["medians"]["cases"]]
     return {
         "cases": one["cases"] + other["cases"], "count": one["count"] + other["count"],
         "low": min(one["low"], other["low"]), "high": max(one["high"], other["high"]),
         "bins": bins, "units": _added(one["units"], other["units"]),
         "medians": {
-            "cases": sum(own["cases"] for own in medians),
-            "low": min((own["low"] for own in medians), default=None),
-            "high": max((own["high"] for own in medians), default=None),
+            "cases": one["medians"]["cases"] + other["medians"]["cases"],
+            "low": min(one["medians"]["low"], other["medians"]["low"]),
+            "high": max(one["medians"]["high"], other["medians"]["high"]),
+        },
+        "signal": {
+            name: _added(one["signal"].get(name, {}), other["signal"].get(name, {}))
+            for name in one["signal"] | other["signal"]
         },
     }  # fmt: skip
 
@@ -146,16 +156,25 @@ def settle(summary: Summary, fields: Sequence[Field], budget: Budget) -> tuple[S
     """The grid of time, and the variables with their scales; see `prepare.Clock` for the settings."""
     reasons: dict[str, str] = {}
     settings: Settings = {"cases": summary["cases"], "series": {}}
-    histories = [field for field in fields if not field.options["waveform"]]
+    histories = []
     for field in fields:
         own = summary["series"][field.name]
+        waveform = _is_waveform(field, own)
+        histories += [] if waveform else [field]
         if not own["variables"]:
             raise ValueProblem(f"nothing of the series {field.name!r} was measured in training", todo="leave it out")
-        settings["series"][field.name] = (_waveform if field.options["waveform"] else _history)(field, own, reasons)
+        settings["series"][field.name] = (_waveform if waveform else _history)(field, own, reasons)
     if histories:
         settings |= _grid([summary["series"][field.name] for field in histories], histories, budget, reasons)
     settings["vary"] = _vary(bool(histories), reasons)
     return settings, reasons
+
+
+def _is_waveform(field: Field, own: Mapping[str, Any]) -> bool:
+    """As the field says; where it does not, by whether most training cases have a rate."""
+    said = field.options.get("waveform")
+    rated = sum(count for rate, count in own["rates"].items() if float(rate) > 0)
+    return 2 * rated > own["cases"] if said is None else bool(said)
 
 
 def _history(field: Field, own: Mapping[str, Any], reasons: dict[str, str]) -> dict[str, Any]:
@@ -182,9 +201,12 @@ def _history(field: Field, own: Mapping[str, Any], reasons: dict[str, str]) -> d
             f"{', '.join(mixed)} stand in several units in training; values in another than the most frequent one "
             "are not used"
         )
+    if few := sound.unchecked(kept, [known[name]["cases"] for name in kept]):
+        reasons[f"{field.name}.unchecked"] = few
     return {
         "waveform": False, "variables": kept, "units": [units[name] for name in kept],
         "cases": [known[name]["cases"] for name in kept], "medians": [known[name]["medians"] for name in kept],
+        "least": [known[name]["low"] for name in kept], "greatest": [known[name]["high"] for name in kept],
         **{key: [scales[name][key] for name in kept] for key in ("log", "mean", "sd", "low", "high")},
     }  # fmt: skip
 
@@ -208,12 +230,50 @@ def _waveform(field: Field, own: Mapping[str, Any], reasons: dict[str, str]) -> 
         + ("as long as the longest twentieth of the training cases" if varies else "as all training cases")
         + (f", every {thin} taken as one so that at most {SAMPLES} are left" if thin > 1 else "")
     )
+    signal = [sound.limits(own["variables"][name]["signal"]) for name in kept]
+    reasons[f"{field.name}.signal"] = _of_signal(kept, signal)
+    low, high = _rates(field, rates, rate, reasons)
     reasons[f"{field.name}.scale"] = "each case by its own mean and spread: gain and baseline differ between devices"
     return {
         "waveform": True, "variables": kept, "units": [_unit(own["variables"][name]["units"]) for name in kept],
         "rate_hz": rate / thin, "given_hz": rate, "samples": samples, "padded": bool(varies),
-        "expected_hz": field.options.get("rate_hz"),
+        "expected_hz": field.options.get("rate_hz"), "least_hz": low, "most_hz": high,
+        "signal": signal,
     }  # fmt: skip
+
+
+def _of_signal(variables: Sequence[str], signal: Sequence[Mapping[str, float]]) -> str:
+    """What a channel's limits are, in words."""
+    bare = [name for name, limits in zip(variables, signal, strict=True) if not limits]
+    done = (
+        "a channel is refused that lies still, or is noise, mains hum or one tone, by more than a third of the way "
+        "from 99 % of the training cases to a pure fault"
+    )
+    few = f"; not so, as fewer than {sound.ENOUGH_SIGNALS} training cases tell: {', '.join(bare)}"
+    return done + few if bare else done
+
+
+def _rates(field: Field, rates: Mapping[float, int], usual: float, reasons: dict[str, str]) -> tuple[float, float]:
+    """The lowest and highest rate that a case may have: the one the task names, else those met in training.
+
+    A rate of few training cases may be an error of the header; it does not count.
+    """
+    named, key = field.options.get("rate_hz"), f"{field.name}.rate"
+    if named is not None:
+        reasons[key] = f"{named:g} Hz, as the task names it; a case at another rate is refused"
+        return named, named
+    least = COMMON * sum(rates.values())
+    common = [rate for rate, count in rates.items() if count >= least and rate > 0] or [usual]
+    rare = sorted(rate for rate in rates if rate not in common)
+    told = f"{usual:g} Hz, the commonest of the training cases' own"
+    if len(common) > 1:
+        told += f" (they go from {min(common):g} to {max(common):g} Hz, brought to it; a case beyond these is refused)"
+    else:
+        told += "; a case at another rate is refused"
+    if rare:
+        told += f"; {', '.join(f'{rate:g}' for rate in rare)} Hz in less than {COMMON:.0%} of them does not count"
+    reasons[key] = told
+    return min(common), max(common)
 
 
 def _scale(own: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from galenic.core.cases import text_of
 from galenic.core.contract import Field, Settings, Source
 from galenic.core.errors import TaskError, UnsupportedFile
 from galenic.series import measure, read, show
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from galenic.core.contract import Kind
 
 _NAMES = ("variables", "static")
-_COLUMNS = ("table", "key", "time", "variable", "value", "unit")
+_COLUMNS = ("table", "key", "time", "variable", "value", "unit", "files")
 _OPTIONS = (
     *_COLUMNS, "time_unit", *_NAMES, "missing", "until_hours", "units", "rate_hz", "waveform", "window",
 )  # fmt: skip
@@ -41,9 +42,11 @@ class SeriesKind:
         `table` and `key`: a side table, the column being the row's key, a second one the case's start. With `window`:
         the first column names a WFDB record, the second a moment in seconds.
         variables: those to keep. static: names that are no measurements over time. missing: values that mean none.
+        files: the path of a cell's file, with {} for the cell, where the column holds names alone.
         until_hours: later values are not looked at. time, variable, value, unit: columns of the files or the side
         table. time_unit: of times that are numbers. units: by variable. rate_hz: samples a second. waveform: even
-        samples, or a history; by default a waveform where a rate, a window or a row of samples says so.
+        samples, or a history; by default a waveform where a rate, a window or a row of samples says so, and of a column
+        of files left open: `complete` looks at these.
         """
         options = {name: value for name, value in field.options.items() if value is not None}
         unknown = sorted(options.keys() - set(_OPTIONS))
@@ -57,10 +60,42 @@ class SeriesKind:
             raise TaskError(f"the series {field.name} needs `table` and `key` together", allowed="both, or none")
         if "window" in options and (len(field.columns) != 2 or "table" in options):
             raise _wrong(field, "window", options["window"], "two columns: the record, and the moment in seconds")
+        if "files" in options and ("{}" not in options["files"] or "table" in options):
+            raise _wrong(field, "files", options["files"], "one column, and a path with {} in it, such as stays/{}.csv")
         if "table" in options and len(field.columns) > 2:
             raise TaskError(f"{field.columns} as the columns of {field.name}", allowed="the key, and the case's start")
         done = field.model_copy(update={"options": options})
-        options.setdefault("waveform", "rate_hz" in options or read.form_of(done) in ("window", "inline"))
+        form = read.form_of(done)
+        if "rate_hz" in options or form != "file":
+            options.setdefault("waveform", "rate_hz" in options or form in ("window", "inline"))
+        return done
+
+    def complete(self, field: Field, table: pd.DataFrame, root: Path) -> Field:
+        """The field with `waveform` told by its files where nobody says it: true where they hold samples at a rate.
+
+        TaskError where some do and others do not.
+        """
+        if "waveform" in field.options or field.columns[0] not in table.columns:
+            return field
+        cells = map(text_of, self.joined(field, table, root)[field.columns[0]])
+        sorts = {read.samples_in(root / cell) for cell in cells if cell is not None}
+        if len(sorts) > 1:
+            raise TaskError(
+                f"the column {field.columns[0]!r} of {field.name} names waveforms as well as histories",
+                allowed="files of one sort",
+                todo="part them into two columns, or say `waveform = false` to take all of them as histories",
+            )
+        return field.model_copy(update={"options": field.options | {"waveform": sorts == {True}}})
+
+    def joined(self, field: Field, table: pd.DataFrame, root: Path) -> pd.DataFrame:  # noqa: ARG002 - the contract's
+        """The table with the paths that the option `files` makes of the cells; a cell that is a whole path stays."""
+        pattern = field.options.get("files")
+        if pattern is None:
+            return table
+        names = [text_of(cell) for cell in table[field.columns[0]]]
+        paths = [one if one is None or Path(one).is_absolute() else pattern.replace("{}", one) for one in names]
+        done = table.copy()
+        done[field.columns[0]] = pd.Series(paths, index=table.index, dtype=object)
         return done
 
     def open(self, field: Field, table: pd.DataFrame, root: Path) -> Source:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from galenic.core.contract import Settings
+from galenic.series.sound import spectrum
 
 Floats = NDArray[np.float64]
 
@@ -54,7 +55,7 @@ def of_history(array: Floats, step_hours: float) -> Floats:
 def of_waveform(array: Floats, own: Mapping[str, Any]) -> Floats:
     """((8 + BANDS) * channels,) of [samples, channels]: OF_WAVEFORM, then the share of power in each band, by octave.
 
-    The spectrum is Welch's (IEEE Trans. Audio Electroacoust. 15:70, 1967): Hann windows that overlap by half, averaged.
+    The spectrum is `sound.spectrum`.
     """
     channels = len(own["variables"])
     real = array[:, -1] > 0 if own["padded"] else np.ones(len(array), bool)
@@ -75,11 +76,7 @@ def _of_channel(x: Floats) -> Floats:
 
 def _bands(x: Floats) -> Floats:
     """(BANDS,) share of the power from half the sampling rate downwards, an octave each; the lowest takes the rest."""
-    size = min(len(x), 1024)
-    window = np.hanning(size + 1)[:-1]
-    starts = range(0, len(x) - size + 1, max(1, size // 2))
-    pieces = [x[at : at + size] - x[at : at + size].mean() for at in starts]
-    power = np.mean([np.abs(np.fft.rfft(piece * window)) ** 2 for piece in pieces], axis=0)[1:]
+    power = spectrum(x)
     total = float(power.sum())
     edges = [0, *(max(0, round(len(power) / 2**octave)) for octave in range(BANDS - 1, 0, -1)), len(power)]
     shares = [float(power[low:high].sum()) for low, high in itertools.pairwise(edges)]

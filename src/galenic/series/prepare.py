@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,15 +14,14 @@ from torch import Tensor
 from galenic.core.contract import Budget, Field, Prepared, Settings, Summary, Values
 from galenic.formats.signals import faults
 from galenic.series import fingerprint
-from galenic.series.fingerprint import FEW, plain_unit
+from galenic.series.fingerprint import plain_unit
+from galenic.series.sound import far, unsound
 from galenic.series.vary import Draw, draw_one, vary
 from galenic.values import Series
 
 Array = NDArray[Any]
 
-FAR = 2.0  # how many times beyond all medians of training a case's own may lie
-ENOUGH = 100  # training cases that these medians must come from
-LEAST_RATE = 0.5  # of the plan's; a waveform sampled more coarsely lacks what was learnt from
+LEAST_RATE = 0.5  # of the plan's, where the plan does not say which rates training met
 RATE_TOLERANCE = 0.01
 
 
@@ -30,8 +30,9 @@ class Clock:
 
     Settings: {"cases": n, "series": {FIELD: ...}, "vary": {"hide", "tremble", "shift", "stretch", "noise"}}, and where
     there are histories "step_hours" and "steps". A history's {"waveform": false, "variables", "units", "cases",
-    "medians", "log", "mean", "sd", "low", "high"} has an entry a variable; a waveform's is {"waveform": true,
-    "variables", "units", "rate_hz", "given_hz", "samples", "padded", "expected_hz"}.
+    "medians", "log", "mean", "sd", "low", "high", "least", "greatest"} has an entry a variable; a waveform's is
+    {"waveform": true, "variables", "units", "rate_hz", "given_hz", "samples", "padded", "expected_hz" (the task's own
+    rate), "least_hz" and "most_hz" (that a case may have), "signal" (a channel's limits, see `sound`)}.
     Prepared: a history float32 [steps, 3 * variables]: z-scores (the mean of a step; where nothing was measured the
     last one before, 0 before the first), then 1 where measured, then the time since, in lengths of the grid (since the
     grid's start before the first). A waveform float32 [samples, channels] of mean 0 and spread 1, with a last column
@@ -118,7 +119,7 @@ def _history(series: Series, name: str, settings: Settings, refuse: list[str], n
     columns = [at for at, variable in enumerate(series.variables) if variable in place and variable not in wrong]
     given = np.full((len(series.times_hours), len(place)), np.nan)
     given[:, [place[series.variables[at]] for at in columns]] = series.values[:, columns]
-    refuse += [f"{name}: {text}" for text in _far(given, own)]
+    refuse += [f"{name}: {text}" for text in far(given, own)]
     if not np.isfinite(given).any() and not wrong:
         refuse.append(f"{name}: nothing that was learnt from was measured")
     step = np.floor(series.times_hours / width + 1e-9).astype(np.int64)
@@ -175,22 +176,6 @@ def _wrong_units(series: Series, own: Mapping[str, Any]) -> dict[str, str]:
     return found
 
 
-def _far(given: Array, own: Mapping[str, Any]) -> list[str]:
-    """Variables whose median lies over twice beyond all medians of training cases: a wrong unit, not a patient."""
-    found = []
-    for at, (variable, known) in enumerate(zip(own["variables"], own["medians"], strict=True)):
-        mine = given[np.isfinite(given[:, at]), at]
-        if len(mine) < FEW or known["cases"] < ENOUGH or known["low"] <= 0:
-            continue
-        middle = float(np.median(mine))
-        if not known["low"] / FAR <= middle <= known["high"] * FAR:
-            found.append(
-                f"{variable} is about {middle:g}, in training {known['low']:g} to {known['high']:g}: "
-                "another unit, or far outside what was learnt from"
-            )
-    return found
-
-
 def _waveform(series: Series, name: str, settings: Settings, refuse: list[str], notes: list[str]) -> Array:
     """[samples, channels] float32, with a last column that tells real samples where lengths vary."""
     own = settings["series"][name]
@@ -208,8 +193,9 @@ def _waveform(series: Series, name: str, settings: Settings, refuse: list[str], 
     samples = np.zeros((own["samples"], len(own["variables"])))
     known = np.ones(own["samples"])
     if found:
-        picked = series.values[:, [series.variables.index(variable) for variable in found]]
-        refuse += [f"{name}: {text}" for text in faults(np.asarray(picked, np.float64), found)]
+        picked = np.asarray(series.values[:, [series.variables.index(one) for one in found]], np.float64)
+        wrong = faults(picked, found) or unsound(picked, found, series.rate_hz or own["given_hz"], own)
+        refuse += [f"{name}: {text}" for text in wrong]
         if np.isnan(picked).all():
             refuse.append(f"{name}: nothing of it was measured")
         thinned = _at_rate(picked, series.rate_hz or own["given_hz"], own["rate_hz"])
@@ -226,9 +212,11 @@ def _wrong_rate(rate: float, own: Mapping[str, Any]) -> str:
     expected = own["expected_hz"]
     if expected is not None and abs(rate - expected) > RATE_TOLERANCE * expected:
         return f"it is sampled at {rate:g} Hz, {expected:g} Hz is asked for"
-    if rate < LEAST_RATE * own["rate_hz"]:
-        return f"it is sampled at {rate:g} Hz, and {own['rate_hz']:g} Hz were learnt from"
-    return ""
+    low, high = own.get("least_hz", LEAST_RATE * own["rate_hz"]), own.get("most_hz", math.inf)
+    if (1 - RATE_TOLERANCE) * low <= rate <= (1 + RATE_TOLERANCE) * high:
+        return ""
+    learnt = f"{low:g}" if low == high or math.isinf(high) else f"{low:g} to {high:g}"
+    return f"it is sampled at {rate:g} Hz, and {learnt} Hz were learnt from"
 
 
 def _at_rate(values: Array, rate: float, wanted: float) -> Array:

@@ -57,6 +57,14 @@ def form_of(field: Field) -> str:
     return "inline" if len(field.columns) > 1 or "*" in field.columns[0] else "file"
 
 
+def samples_in(path: Path) -> bool:
+    """True for a file of a format that holds samples at a rate: WFDB, EDF, BDF, a DICOM waveform."""
+    suffix = path.suffix.lower()
+    if suffix in (*TABLES, ".json"):
+        return False
+    return suffix in (*edf.SUFFIXES, ".dcm") or wfdb.is_record(path)
+
+
 def rules_of(field: Field) -> Rules:
     """What the field's options say of its measurements."""
     own = field.options
@@ -96,7 +104,8 @@ def _paths(field: Field, table: pd.DataFrame, root: Path) -> list[Path | None]:
         raise MissingFile(
             f"{len(missing)} file(s) of {field.name} are missing: {'; '.join(missing[:5])}{more}",
             allowed=f"absolute paths, or paths below {root}",
-            todo="bring the files there, or take the rows out of the table",
+            todo="bring the files there, or take the rows out of the table; where the column holds names alone, such "
+            "as 101 for stays/101.csv, say so by the option `files`",
         )
     return paths
 
@@ -251,7 +260,7 @@ def _from_fhir(path: Path, field: Field) -> Series | None:
 def _from_table(path: Path, field: Field) -> Series | None:
     table = _read(path)
     wanted = layout_of(field)
-    if field.options["waveform"] and wanted.time is None and _named(table, _TIMES) is None:
+    if field.options.get("waveform") and wanted.time is None and _named(table, _TIMES) is None:
         return _sampled(table, field, path)
     found = _find_columns(table, wanted, path)
     hours, calendar = events.hours_of(table[found.time], found.time_unit or "hours", str(path))
@@ -317,7 +326,7 @@ def _build(table: pd.DataFrame, hours: NDArray[np.float64], found: Layout, field
     values = np.stack([events.numbers(table[name], str(path)) for name in names] or [np.zeros(len(table))], axis=1)
     notes = [f"columns of text are no measurements: {', '.join(told)}"] if told else []
     series = events.from_matrix(hours, values[:, : len(names)], names, rules, path, notes)
-    return _even(series, path) if series is not None and field.options["waveform"] else series
+    return _even(series, path) if series is not None and field.options.get("waveform") else series
 
 
 def _is_text(cells: pd.Series) -> bool:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from galenic.core.contract import Budget, Settings
 from galenic.core.network import Network
 from galenic.core.task import Task
+from galenic.series.live import Bedside
 from galenic.series.recurrent import Cells, Recurrent, Whole, plan_recurrent, unfit
 from galenic.series.unrolled import unroll_gru
 
@@ -42,7 +43,7 @@ class GruNetwork(Recurrent):
         return states[:, 0], (h,)
 
 
-class Gru(Whole):
+class Gru(Bedside, Whole):
     """The network `gru`: histories, with plain columns beside them, to categories."""
 
     name = "gru"

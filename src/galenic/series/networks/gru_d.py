@@ -20,6 +20,7 @@ from torch.nn import functional
 from galenic.core.contract import Budget, Settings
 from galenic.core.network import Network
 from galenic.core.task import Task
+from galenic.series.live import Bedside
 from galenic.series.recurrent import Cells, Recurrent, Whole, plan_recurrent, unfit
 
 
@@ -88,7 +89,7 @@ class GruDNetwork(Recurrent):
         return (1 - update) * new + update * h
 
 
-class GruD(Whole):
+class GruD(Bedside, Whole):
     """The network `gru_d`: histories, with plain columns beside them, to categories."""
 
     name = "gru_d"

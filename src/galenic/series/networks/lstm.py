@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from galenic.core.contract import Budget, Settings
 from galenic.core.network import Network
 from galenic.core.task import Task
+from galenic.series.live import Bedside
 from galenic.series.recurrent import Cells, Recurrent, Whole, plan_recurrent, unfit
 
 
@@ -44,7 +45,7 @@ class LstmNetwork(Recurrent):
         return states[:, 0], (h, c)
 
 
-class Lstm(Whole):
+class Lstm(Bedside, Whole):
     """The network `lstm`: histories, with plain columns beside them, to categories."""
 
     name = "lstm"
