@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from galenic import left_out, pictures, sources
-from galenic.core import bundle, finish, ranks, simple
+from galenic.core import bundle, finish, ranks, simple, together
 from galenic.core.cases import find_roles, open_cases
 from galenic.core.decide import make_plan
 from galenic.core.errors import InputError, MissingFile, TableError
@@ -214,15 +214,19 @@ def evaluate(
                 f"{len(split) - len(rows)} of the {len(split)} cases of the part {part!r} are no longer in the table",
                 todo="bring the table back as it was, or name a table of cases to be scored instead",
             )
+        told = _of_learnt(model, part)
     else:
         cases = open_cases(sources.read_cases(Path(table)), sources.root_of(Path(table)), model.task)
-        rows, part = list(range(len(cases))), Path(table).stem
+        rows, told = known.unseen(model, cases, Path(table))
+        part = Path(table).stem
+        model, more = together.looked_at(model, cases)
+        told += more
+    for warning in told:
+        progress.say(f"warning: {warning}")
     ready = Ready(model.frames, cases, model.plan.frames)
     scored = finish.score(model, cases, ready, rows, progress, f"scoring {part}")
     before = model.metrics
-    warnings = list(before.get("warnings", []))
-    if table is None and part in ("train", "valid" if model.plan.folds else "train"):
-        warnings.append("the model has learnt from these cases: its scores on them say nothing of new ones")
+    warnings = [*told, *before.get("warnings", [])]
     metrics = finish.to_metrics(
         model.task, scored, part=part, warnings=warnings,
         seconds={"train": before.get("seconds", {}).get("train", 0.0), "evaluate": scored.seconds},
@@ -232,6 +236,13 @@ def evaluate(
     name = f"metrics.{part}.mirror.json" if mirror else f"metrics.{part}.json"
     write_json(model.folder / bundle.PRIVATE / name, metrics)
     return metrics
+
+
+def _of_learnt(model: Model, part: str) -> list[str]:
+    """A warning where the model has learnt from the part."""
+    if part not in ("train", "valid" if model.plan.folds else "train"):
+        return []
+    return ["the model has learnt from these cases: its scores on them say nothing of new ones"]
 
 
 def _parts_of(folder: Path, part: str) -> set[str]:
@@ -254,11 +265,15 @@ def predict(
 ) -> list[Written]:  # fmt: skip
     """Answer every input (files, folders, DICOM series, or one table) and write the answers below `out`.
 
-    An input that is wrong or can't be judged is told in its `Written.refused`; the others go on.
+    An input that is wrong or can't be judged is told in its `Written.refused`; the others go on. What the inputs show
+    together, such as a column in another unit, is said to `progress`.
     """
     progress = progress or Silent()
     model = load_model(Path(folder), device=device, exact=exact, mirror=mirror)
     cases = sources.to_predict(model.task, [Path(one) for one in inputs])
+    model, told = together.looked_at(model, cases)
+    for warning in told:
+        progress.say(f"warning: {warning}")
     return answer_all(model, cases, Path(out), form, progress)
 
 
