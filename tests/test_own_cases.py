@@ -102,7 +102,9 @@ def test_cases_that_are_gone_are_told(home: Path, elsewhere: Path) -> None:
     shutil.move(home / "cases.csv", home / "moved.csv")
     with pytest.raises(MissingFile, match=r"were read from .*cases\.csv, which is not there"):
         galenic.evaluate("model")
-    assert galenic.evaluate("model", home / "moved.csv")["cases"] == 80
+    found = galenic.evaluate("model", home / "moved.csv")
+    assert found["cases"] == json.loads(Path("model/metrics.json").read_text())["cases"]
+    assert "are left out" in found["warnings"][0]
     shutil.move(home / "fewer.csv", home / "cases.csv")
     with pytest.raises(TableError, match="are no longer in the table"):
         galenic.evaluate("model", part="train")

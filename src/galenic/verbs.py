@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from galenic import left_out, pictures, sources
+from galenic import left_out, pictures, seen, sources
 from galenic.core import bundle, finish, ranks, simple, together
 from galenic.core.cases import find_roles, open_cases
 from galenic.core.decide import make_plan
@@ -177,7 +177,7 @@ def check(  # noqa: PLR0913 - the options of the command
     plan = make_plan(work, pick_device(device), progress, work.split.rows("train")[:8])
     patients = work.cases.patients()
     parts = ("train", "valid", "calib", "test")
-    warnings = [*work.task.notes, *work.split.warnings, *found.warnings]
+    warnings = [*work.task.notes, *work.split.warnings, *work.job.warnings]
     return Check(
         work.task,
         {part: len(work.split.rows(part)) for part in parts},
@@ -197,7 +197,8 @@ def evaluate(
     folder: Path | str, table: Path | str | None = None, *, part: str = "test", device: str = "auto",
     mirror: bool = False, progress: Progress | None = None,
 ) -> dict[str, Any]:  # fmt: skip
-    """Scores with intervals beside the baselines: on a part of the task's own cases, or on all rows of `table`.
+    """Scores with intervals beside the baselines: on a part of the task's own cases, or on the rows of `table` that the
+    model was not made with; InputError where there are none.
 
     Returns the content of a metrics.json, which is written under private/. mirror: answers over mirror images.
     """
@@ -217,12 +218,10 @@ def evaluate(
         told = _of_learnt(model, part)
     else:
         cases = open_cases(sources.read_cases(Path(table)), sources.root_of(Path(table)), model.task)
-        rows, told = known.unseen(model, cases, Path(table))
+        rows, told = seen.unseen(model, cases, Path(table))
         part = Path(table).stem
         model, more = together.looked_at(model, cases)
         told += more
-    for warning in told:
-        progress.say(f"warning: {warning}")
     ready = Ready(model.frames, cases, model.plan.frames)
     scored = finish.score(model, cases, ready, rows, progress, f"scoring {part}")
     before = model.metrics

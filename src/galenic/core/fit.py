@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 import torch
 
-from galenic.core import bundle, ranks, registry, start, subgroups
+from galenic.core import bundle, ranks, registry, start, subgroups, together
 from galenic.core.cases import Cases, open_cases
 from galenic.core.contract import NetworkPlug, Runner, Settings
 from galenic.core.decide import make_plan, quick_cases
@@ -117,6 +117,7 @@ def open_job(job: Job, progress: Progress, began: float | None = None, *, cache:
     split = divide(cases, task, seed=job.seed or 0, calib=calib, file=job.split, groups=groups)
     split = replace(split, origin=_origin_before(job) or split.origin)
     frames = Frames(task)
+    job = replace(job, warnings=[*job.warnings, *together.doubts(cases, frames)])
     name, why = registry.choose_network(task, job.network or (known.network.name if known else None))
     plug = registry.network(name)
     if known is not None:

@@ -7,11 +7,14 @@ A frame may have `together(cases, fields, settings) -> (settings, warnings)`, fo
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from galenic.core.cases import Cases, text_of
 from galenic.core.errors import GalenicError
 from galenic.core.frames import Frames
-from galenic.core.model import Model
+
+if TYPE_CHECKING:
+    from galenic.core.model import Model
 
 
 def looked_at(model: Model, cases: Cases) -> tuple[Model, list[str]]:

@@ -28,8 +28,8 @@ class Number:
     """Numbers of one column or several, whose names may hold `*` for any text; as a target one column.
 
     Options: `unit`, `low` and `high` (what can be: see `bounds`), each also by column; of a target alone `coverage`
-    (how often the interval is to hold the truth, 0.9); its unit is that of the value and its interval. A raw output is a
-    z-score (1,) by mean and standard deviation of the training part.
+    (how often the interval is to hold the truth, 0.9); its unit is that of the value and its interval. A raw output is
+    a z-score (1,) by mean and standard deviation of the training part.
     """
 
     name = "number"

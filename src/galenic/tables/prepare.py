@@ -14,6 +14,7 @@ from galenic.core import sketch
 from galenic.core.contract import Budget, Field, Prepared, Settings, Summary, Values
 from galenic.core.errors import ValueProblem
 from galenic.tables import bounds, limits
+from galenic.tables import doubts as look
 from galenic.tables.read import Numbers
 
 MAX_LABELS = 1000
@@ -135,6 +136,12 @@ class Row:
             units = {place: text for place, (text, unit) in found.items() if unit}
             numbers[field.name] = {**known, "units": units} if units else known
         return {**settings, "numbers": numbers}, told
+
+    def doubts(
+        self, sources: Mapping[str, Any], fields: Sequence[Field], ids: Sequence[str], sites: Sequence[str] | None
+    ) -> list[str]:
+        """Findings over a whole table to learn from: see `doubts.found`."""
+        return look.found(sources, fields, ids, sites)
 
     def shape(self, name: str, settings: Settings) -> tuple[int, ...]:
         """Shape of the prepared array of an input: what a network is built for."""
