@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 import galenic
 from galenic.cli.door import app
 from galenic.core.contract import Field
-from galenic.core.errors import MissingFile, TableError
+from galenic.core.errors import MissingFile, PlanError, TableError
 from galenic.core.task import Task
 
 TARGET = "ill:category"
@@ -111,3 +111,13 @@ def test_cases_that_are_gone_are_told(home: Path, elsewhere: Path) -> None:
     (elsewhere / "model/private/task.toml").unlink()
     with pytest.raises(MissingFile, match="are not named in"):
         galenic.evaluate("model")
+
+
+def test_alone_beside_a_plan_of_a_blend_is_refused(home: Path, elsewhere: Path) -> None:
+    galenic.train(home / "cases.csv", targets=[TARGET], budget="5steps", out="model")
+    plan = Path("model/plan.json")
+    with pytest.raises(PlanError, match="--alone with a plan that weighs in"):
+        galenic.train(home / "cases.csv", targets=[TARGET], plan=plan, alone=True, out="other")
+    galenic.train(home / "cases.csv", targets=[TARGET], budget="5steps", alone=True, out="alone")
+    again = galenic.train(home / "cases.csv", targets=[TARGET], plan=Path("alone/plan.json"), alone=True, out="again")
+    assert again.plan.blend == []

@@ -174,6 +174,12 @@ def _settled(job: Job, obeyed: Plan | None) -> Job:
             allowed=f"the plan's {obeyed.folds}",
             todo="leave --folds out; for other folds leave --plan (or --resume) out",
         )
+    if job.alone and obeyed.blend:
+        raise PlanError(
+            f"--alone with a plan that weighs in {', '.join(obeyed.blend)}",
+            allowed="a plan of a run with --alone",
+            todo="leave --alone out, or --plan (or --resume)",
+        )
     job = replace(job, folds=obeyed.folds)
     if not job.resume:
         return replace(job, seed=obeyed.seed if job.seed is None else job.seed)
