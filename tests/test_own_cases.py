@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 import galenic
 from galenic.cli.door import app
 from galenic.core.contract import Field
-from galenic.core.errors import MissingFile, TableError
+from galenic.core.errors import MissingFile, PlanError, TableError
 from galenic.core.task import Task
 
 TARGET = "ill:category"
@@ -102,10 +102,22 @@ def test_cases_that_are_gone_are_told(home: Path, elsewhere: Path) -> None:
     shutil.move(home / "cases.csv", home / "moved.csv")
     with pytest.raises(MissingFile, match=r"were read from .*cases\.csv, which is not there"):
         galenic.evaluate("model")
-    assert galenic.evaluate("model", home / "moved.csv")["cases"] == 80
+    found = galenic.evaluate("model", home / "moved.csv")
+    assert found["cases"] == json.loads(Path("model/metrics.json").read_text())["cases"]
+    assert "are left out" in found["warnings"][0]
     shutil.move(home / "fewer.csv", home / "cases.csv")
     with pytest.raises(TableError, match="are no longer in the table"):
         galenic.evaluate("model", part="train")
     (elsewhere / "model/private/task.toml").unlink()
     with pytest.raises(MissingFile, match="are not named in"):
         galenic.evaluate("model")
+
+
+def test_alone_beside_a_plan_of_a_blend_is_refused(home: Path, elsewhere: Path) -> None:
+    galenic.train(home / "cases.csv", targets=[TARGET], budget="5steps", out="model")
+    plan = Path("model/plan.json")
+    with pytest.raises(PlanError, match="--alone with a plan that weighs in"):
+        galenic.train(home / "cases.csv", targets=[TARGET], plan=plan, alone=True, out="other")
+    galenic.train(home / "cases.csv", targets=[TARGET], budget="5steps", alone=True, out="alone")
+    again = galenic.train(home / "cases.csv", targets=[TARGET], plan=Path("alone/plan.json"), alone=True, out="again")
+    assert again.plan.blend == []

@@ -11,8 +11,8 @@ from typing import Any
 
 import pandas as pd
 
-from galenic import left_out, pictures, sources
-from galenic.core import bundle, finish, ranks, simple
+from galenic import left_out, pictures, seen, sources
+from galenic.core import bundle, finish, ranks, simple, together
 from galenic.core.cases import find_roles, open_cases
 from galenic.core.decide import make_plan
 from galenic.core.errors import GalenicError, InputError, MissingFile, TableError
@@ -177,7 +177,7 @@ def check(  # noqa: PLR0913 - the options of the command
     plan = make_plan(work, pick_device(device), progress, work.split.rows("train")[:8])
     patients = work.cases.patients()
     parts = ("train", "valid", "calib", "test")
-    warnings = [*work.task.notes, *work.split.warnings, *found.warnings]
+    warnings = [*work.task.notes, *work.split.warnings, *work.job.warnings]
     return Check(
         work.task,
         {part: len(work.split.rows(part)) for part in parts},
@@ -197,7 +197,8 @@ def evaluate(
     folder: Path | str, table: Path | str | None = None, *, part: str = "test", device: str = "auto",
     mirror: bool = False, progress: Progress | None = None,
 ) -> dict[str, Any]:  # fmt: skip
-    """Scores with intervals beside the baselines: on a part of the task's own cases, or on all rows of `table`.
+    """Scores with intervals beside the baselines: on a part of the task's own cases, or on the rows of `table` that the
+    model was not made with; InputError where there are none.
 
     Returns the content of a metrics.json, which is written under private/. Rows of `table` that can't be read or have a
     label that training never showed, are left out, counted and told. mirror: answers over mirror images.
@@ -215,19 +216,20 @@ def evaluate(
                 f"{len(split) - len(rows)} of the {len(split)} cases of the part {part!r} are no longer in the table",
                 todo="bring the table back as it was, or name a table of cases to be scored instead",
             )
+        told = _of_learnt(model, part)
     else:
-        root = sources.root_of(Path(table))
-        cases = open_cases(sources.read_cases(Path(table)), root, model.task, forgiving=True)
-        rows, part = list(range(len(cases))), Path(table).stem
+        cases = open_cases(sources.read_cases(Path(table)), sources.root_of(Path(table)), model.task, forgiving=True)
+        rows, told = seen.unseen(model, cases, Path(table))
+        part = Path(table).stem
+        model, more = together.looked_at(model, cases)
+        told += more
     ready = Ready(model.frames, cases, model.plan.frames)
     left: dict[int, GalenicError] = {}
     scored = finish.score(
         model, cases, ready, rows, progress, f"scoring {part}", left_out=left if table is not None else None
     )
     before = model.metrics
-    warnings = [*before.get("warnings", []), *finish.told_left_out(left, len(rows))]
-    if table is None and part in ("train", "valid" if model.plan.folds else "train"):
-        warnings.append("the model has learnt from these cases: its scores on them say nothing of new ones")
+    warnings = [*told, *before.get("warnings", []), *finish.told_left_out(left, len(rows))]
     metrics = finish.to_metrics(
         model.task, scored, part=part, warnings=warnings,
         seconds={"train": before.get("seconds", {}).get("train", 0.0), "evaluate": scored.seconds},
@@ -240,6 +242,13 @@ def evaluate(
     name = f"metrics.{part}.mirror.json" if mirror else f"metrics.{part}.json"
     write_json(model.folder / bundle.PRIVATE / name, metrics)
     return metrics
+
+
+def _of_learnt(model: Model, part: str) -> list[str]:
+    """A warning where the model has learnt from the part."""
+    if part not in ("train", "valid" if model.plan.folds else "train"):
+        return []
+    return ["the model has learnt from these cases: its scores on them say nothing of new ones"]
 
 
 def _parts_of(folder: Path, part: str) -> set[str]:
@@ -262,11 +271,15 @@ def predict(
 ) -> list[Written]:  # fmt: skip
     """Answer every input (files, folders, DICOM series, or one table) and write the answers below `out`.
 
-    An input that is wrong or can't be judged is told in its `Written.refused`; the others go on.
+    An input that is wrong or can't be judged is told in its `Written.refused`; the others go on. What the inputs show
+    together, such as a column in another unit, is said to `progress`.
     """
     progress = progress or Silent()
     model = load_model(Path(folder), device=device, exact=exact, mirror=mirror)
     cases = sources.to_predict(model.task, [Path(one) for one in inputs])
+    model, told = together.looked_at(model, cases)
+    for warning in told:
+        progress.say(f"warning: {warning}")
     return answer_all(model, cases, Path(out), form, progress)
 
 

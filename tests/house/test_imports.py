@@ -18,6 +18,7 @@ WINGS = ("report",)
 MEETING = (
     "verbs",
     "left_out",
+    "seen",
     "sources",
     "pictures",
     "demonstration",

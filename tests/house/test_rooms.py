@@ -41,13 +41,17 @@ MORE = {
         "unrolled.py": "a recurrent layer's passes by hand, for training on the CPU",
     },
     "tables": {
+        "bounds.py": "the lowest and highest that a task allows",
         "calls.py": "from which probability on a class is called",
         "category.py": "the kind category",
         "checks.py": "what options and prepared cases must be, for both kinds",
         "keep.py": "scikit-learn's parts as skops, with a closed list of types",
+        "doubts.py": "what looks wrong in a table to learn from",
         "learners.py": "the simple methods for categories and numbers",
+        "limits.py": "numbers that no patient has, by what training showed",
         "measure_number.py": "scores of a number",
         "number.py": "the kind number",
+        "units.py": "known pairs of units",
         "write.py": "an answer as a row",
     },
     "texts": {

@@ -42,7 +42,7 @@ def test_the_registry_knows_both_and_which_can_be_learnt():
 
 @pytest.mark.parametrize(
     ("columns", "options"),
-    [([], {}), (["*"], {}), (["**"], {}), (["a"], {"unit": "mg"})],
+    [([], {}), (["*"], {}), (["**"], {}), (["a"], {"units": "mg"}), (["a"], {"coverage": 0.8})],
 )
 def test_a_wrong_number_field_is_told(columns, options):
     with pytest.raises(TaskError):

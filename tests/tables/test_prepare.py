@@ -147,12 +147,14 @@ def test_what_no_patient_has_is_told(value, far):
         (162, False),
         (163, True),
         (600, True),
-        (1, False),
+        (18, False),
+        (1, True),
+        (0, True),
         (-1, True),
         (-50, True),
     ],
 )
-def test_of_many_cases_a_range_beyond_them_is_far_and_a_sign_that_none_has(age, far):
+def test_of_many_cases_a_range_beyond_them_is_far_and_a_factor_below_and_a_sign_that_none_has(age, far):
     rng = np.random.default_rng(0)
     ages = [24, 93, *rng.uniform(24, 93, 298)]
     frame, _ = settled([case(own, 1, ill="yes" if at % 2 else "no") for at, own in enumerate(ages)])

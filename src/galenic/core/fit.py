@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 import torch
 
-from galenic.core import bundle, ranks, registry, start, subgroups
+from galenic.core import bundle, ranks, registry, start, subgroups, together
 from galenic.core.cases import Cases, open_cases
 from galenic.core.contract import NetworkPlug, Runner, Settings
 from galenic.core.decide import make_plan, quick_cases
@@ -117,6 +117,7 @@ def open_job(job: Job, progress: Progress, began: float | None = None, *, cache:
     split = divide(cases, task, seed=job.seed or 0, calib=calib, file=job.split, groups=groups)
     split = replace(split, origin=_origin_before(job) or split.origin)
     frames = Frames(task)
+    job = replace(job, warnings=[*job.warnings, *together.doubts(cases, frames)])
     name, why = registry.choose_network(task, job.network or (known.network.name if known else None))
     plug = registry.network(name)
     if known is not None:
@@ -172,6 +173,12 @@ def _settled(job: Job, obeyed: Plan | None) -> Job:
             f"--folds {job.folds} with a plan of {obeyed.folds} folds",
             allowed=f"the plan's {obeyed.folds}",
             todo="leave --folds out; for other folds leave --plan (or --resume) out",
+        )
+    if job.alone and obeyed.blend:
+        raise PlanError(
+            f"--alone with a plan that weighs in {', '.join(obeyed.blend)}",
+            allowed="a plan of a run with --alone",
+            todo="leave --alone out, or --plan (or --resume)",
         )
     job = replace(job, folds=obeyed.folds)
     if not job.resume:

@@ -9,7 +9,7 @@ account; a quantile read from it is within 0.5 % of the true one, for sizes from
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TypedDict
 
 import numpy as np
@@ -82,6 +82,14 @@ def median(sketch: Sketch) -> float:
     return min(max(middle, sketch["low"]), sketch["high"])
 
 
+def at_ranks(sketch: Sketch, ranks: Sequence[int]) -> list[float]:
+    """The values of these ranks (counted from 0 in rising order), within 0.5 %; the sketch must not be empty."""
+    places = sorted((int(name), count) for name, count in sketch["bins"].items())
+    ends = np.cumsum([count for _, count in places])
+    found = [_middle(places[min(int(at), len(places) - 1)][0]) for at in np.searchsorted(ends, ranks, side="right")]
+    return [min(max(value, sketch["low"]), sketch["high"]) for value in found]
+
+
 def bins_of(values: NDArray[np.float64]) -> NDArray[np.int64]:
     """The bin of each finite value: 0 for zero, else the sign of the value times a rank that rises with its size."""
     size = np.minimum(np.abs(values), _LARGEST)
@@ -109,7 +117,10 @@ def bin_at(counts: Mapping[int, int], rank: int) -> int:
 
 def ranked(counts: Mapping[int, int], rank: int) -> float:
     """The value of `rank`, within 0.5 %; `counts` (a bin each) must not be empty."""
-    place = bin_at(counts, rank)
+    return _middle(bin_at(counts, rank))
+
+
+def _middle(place: int) -> float:
     if place == 0:
         return 0.0
     return math.copysign(2 * _GAMMA ** (abs(place) - _SHIFT) / (_GAMMA + 1), place)

@@ -16,7 +16,7 @@ from galenic.core import blend, calibrate
 from galenic.core.contract import Answer, Definition, Field, Judged, Prepared, Settings, Values
 from galenic.core.errors import TaskError
 from galenic.core.figures import Figure, Sheet
-from galenic.tables import measure_number, show
+from galenic.tables import bounds, measure_number, show
 from galenic.tables.checks import one_column, refuse_options, share_of, unfit
 from galenic.tables.read import NumberSource, measured, open_numbers
 from galenic.tables.write import write_row
@@ -27,8 +27,9 @@ PARITY = 0.005  # standard deviations
 class Number:
     """Numbers of one column or several, whose names may hold `*` for any text; as a target one column.
 
-    Options, of a target alone: `unit` (of the value and its interval), `coverage` (how often the interval is to hold
-    the truth, 0.9). A raw output is a z-score (1,) by mean and standard deviation of the training part.
+    Options: `unit`, `low` and `high` (what can be: see `bounds`), each also by column; of a target alone `coverage`
+    (how often the interval is to hold the truth, 0.9); its unit is that of the value and its interval. A raw output is
+    a z-score (1,) by mean and standard deviation of the training part.
     """
 
     name = "number"
@@ -47,7 +48,7 @@ class Number:
 
     def check(self, field: Field) -> Field:
         """The field as it is; TaskError for a wrong option, no column, or a pattern that would take in every column."""
-        refuse_options(field, allowed=("unit", "coverage") if field.target else ())
+        refuse_options(field, allowed=(*bounds.NAMES, "coverage") if field.target else bounds.NAMES)
         if not field.columns:
             raise TaskError(f"the number field {field.name!r} names no column")
         if field.target:
@@ -58,9 +59,7 @@ class Number:
                 f"the number field {field.name!r} takes in every column, the target too",
                 allowed="column names, or patterns such as gene_*",
             )
-        unit = field.options.get("unit", "")
-        if not isinstance(unit, str) or not unit.isprintable():
-            raise TaskError(f"the unit {unit!r} of {field.name!r}", allowed="one line of text, such as mmol/l")
+        bounds.check(field)
         return field
 
     def open(self, field: Field, table: pd.DataFrame, root: Path) -> NumberSource:  # noqa: ARG002 - names no file

@@ -13,37 +13,42 @@ from torch import Tensor
 from galenic.core import sketch
 from galenic.core.contract import Budget, Field, Prepared, Settings, Summary, Values
 from galenic.core.errors import ValueProblem
+from galenic.tables import bounds, limits
+from galenic.tables import doubts as look
 from galenic.tables.read import Numbers, label_given, numbers_of
 
 MAX_LABELS = 1000
-FAR_RANGES = (1.0, 10.0)  # how many training ranges beyond it a value may lie: of few columns and many cases, or else
-_BY_CHANCE = 0.01  # share of sound cases that this may refuse, were every column as heavy-tailed as 1 / x
 
 
 class Row:
     """One row a case.
 
     Settings: {"cases": n,
-    "numbers": {FIELD: {"columns", "median", "mean", "sd", "low", "high", "counts"}}, one entry a column,
+    "numbers": {FIELD: {"columns", "median", "mean", "sd", "low", "high", "counts"} and what
+    `limits.learn` finds}, one entry a column,
     "categories": {FIELD: {"labels", "counts", "missing"}}}.
     Prepared: a number field float32 [2n]: n z-scores (missing: the median's), then n flags, 1 where present; a target's
     too, with n = 1; a category input float32 [labels + 1]: one-hot, the last for unknown or missing; a category target
     int64 [], its index, -1 where unknown. A constant column has sd 0 and z-score 0. A missing input still has its
     array, which says so, so that every case has the same shape.
     facts["row"]: {"seen": inputs present, "of": inputs, "far": [what lies absurdly far outside the training part],
-    "refuse": [labels of inputs that were never seen in training]}.
+    "refuse": [labels of inputs that were never seen in training; numbers outside what the task allows, or of a column
+    that `together` found in another unit]}.
     """
 
     name = "row"
 
     def summarise(self, values: Values, fields: Sequence[Field]) -> Summary:
-        """Moments and a histogram a number column, counts a label; see `sketch`."""
+        """Moments and a histogram a number column, counts a label; see `sketch`. ValueProblem for a number outside
+        the field's low..high.
+        """
         numbers: dict[str, Any] = {}
         categories: dict[str, Any] = {}
         for field in fields:
             value = values.get(field.name)
             if field.kind == "number":
                 given = value if isinstance(value, Numbers) else Numbers((), np.empty(0))
+                bounds.refuse(field, given)
                 numbers[field.name] = {
                     column: sketch.of(float(number)) for column, number in zip(given.columns, given.values, strict=True)
                 }
@@ -96,7 +101,8 @@ class Row:
                 arrays[field.name] = _z_scores(given, known)
                 if field.target:
                     continue
-                far += _far(given, known, settings["cases"])
+                far += limits.far(given, known, settings["cases"])
+                strange += bounds.outside(field, known["columns"], given) + _in_another_unit(given, known)
                 seen, total = seen + int(np.isfinite(given).sum()), total + len(given)
             elif field.kind == "category":
                 labels = settings["categories"][field.name]["labels"]
@@ -110,6 +116,33 @@ class Row:
                     seen, total = seen + int(value is not None), total + 1
         facts = {"seen": seen, "of": total, "far": far}
         return Prepared(arrays, {"row": facts | ({"refuse": strange} if strange else {})})
+
+    def together(
+        self, cases: Sequence[Values], fields: Sequence[Field], settings: Settings
+    ) -> tuple[Settings, list[str]]:
+        """Settings by which cases that come together are prepared, and warnings: see `limits.together`.
+
+        A column that as a whole looks to be in another unit has every case refused that holds a value of it: its own
+        values say too little. One that lies elsewhere for no known unit may be of other patients: a warning.
+        """
+        told: list[str] = []
+        numbers = dict(settings["numbers"])
+        for field in (one for one in fields if one.kind == "number" and not one.target):
+            known = numbers[field.name]
+            gap = np.full(len(known["columns"]), np.nan)
+            values = [case.get(field.name) for case in cases]
+            rows = [gap if value is None else value.in_order(known["columns"]) for value in values]
+            found = limits.together(np.array(rows).reshape(len(rows), len(gap)), known)
+            told += [text + ("; these cases are refused" if unit else "") for text, unit in found.values()]
+            units = {place: text for place, (text, unit) in found.items() if unit}
+            numbers[field.name] = {**known, "units": units} if units else known
+        return {**settings, "numbers": numbers}, told
+
+    def doubts(
+        self, sources: Mapping[str, Any], fields: Sequence[Field], ids: Sequence[str], sites: Sequence[str] | None
+    ) -> list[str]:
+        """Findings over a whole table to learn from: see `doubts.found`."""
+        return look.found(sources, fields, ids, sites)
 
     def shape(self, name: str, settings: Settings) -> tuple[int, ...]:
         """Shape of the prepared array of an input: what a network is built for."""
@@ -198,7 +231,7 @@ def _settle_numbers(field: Field, summary: Summary, reasons: dict[str, str]) -> 
         "low": [one["low"] for one in sketches],
         "high": [one["high"] for one in sketches],
         "counts": [one["count"] for one in sketches],
-    }
+    } | limits.learn(sketches)
 
 
 def _settle_labels(field: Field, summary: Summary, reasons: dict[str, str]) -> dict[str, Any]:
@@ -247,21 +280,9 @@ def _z_scores(given: NDArray[np.float64], known: Mapping[str, Any]) -> NDArray[n
     return np.concatenate([np.clip(z, -1e30, 1e30), present]).astype(np.float32)
 
 
-def _far(given: NDArray[np.float64], known: Mapping[str, Any], cases: int) -> list[str]:
-    """Values that are a wrong unit or a slip, not a patient: a training range or more beyond what was learnt from, or
-    below zero where all that was learnt from lies above it.
-
-    The fewer the cases and the more the columns, the further sound values may lie outside by chance.
-    """
-    low, high = np.asarray(known["low"]), np.asarray(known["high"])
-    ranges = np.clip(len(given) / (_BY_CHANCE * max(cases, 1)), *FAR_RANGES)
-    room = ranges * (high - low)
-    with np.errstate(invalid="ignore"):
-        out = (given < low - room) | (given > high + room) | ((given < 0) & (low > 0)) | ((given > 0) & (high < 0))
-    return [
-        f"{known['columns'][place]} is {given[place]:g}, in training {low[place]:g} to {high[place]:g}"
-        for place in np.flatnonzero(out & (high > low))
-    ]
+def _in_another_unit(given: NDArray[np.float64], known: Mapping[str, Any]) -> list[str]:
+    """What `Row.together` says of the columns of this case, if it was called."""
+    return [told for place, told in known.get("units", {}).items() if np.isfinite(given[place])]
 
 
 def _some(labels: Sequence[str]) -> str:
