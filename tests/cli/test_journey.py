@@ -75,7 +75,8 @@ def test_evaluate_on_a_table_prints_tables(run: Run, model: tuple[Path, Result],
     catalog.cases("breast-cancer-wisconsin").iloc[10:30].to_csv(tmp_path / "elsewhere.csv", index=False)
     result = run("evaluate", str(model[0]), str(tmp_path / "elsewhere.csv"))
     assert result.exit_code == 0, result.stderr
-    assert "breast_cancer, elsewhere part, 20 cases" in result.stdout
+    assert "breast_cancer, elsewhere part, 4 cases" in result.stdout
+    assert "the model was made with 16 of the 20 cases" in " ".join(result.stderr.split() + result.stdout.split())
     assert "this model" in result.stdout
     assert "warning: patient unknown" in result.stdout
 

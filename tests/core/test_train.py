@@ -16,7 +16,7 @@ import torch
 
 from galenic.core import bundle, checkpoint
 from galenic.core.decide import _steps
-from galenic.core.errors import BudgetError, DigestError, PlanError, TableError
+from galenic.core.errors import BudgetError, DigestError, PlanError, TableError, ValueProblem
 from galenic.core.finish import cases_digest
 from galenic.core.fit import _train_member, open_job, train_job
 from galenic.core.plan import load_plan, parse_budget
@@ -335,6 +335,29 @@ class TestBest:
         often.run(Silent())
         never.run(Silent())
         assert same(often.network.state_dict(), never.network.state_dict())
+
+
+class TestGradientsThatAreNotFinite:
+    """As bfloat16 gives them at times for tiny volumes."""
+
+    @staticmethod
+    def spoilt(trainer: Trainer, times: int) -> None:
+        left = iter([True] * times)
+        weight = next(trainer.network.parameters())
+        weight.register_hook(lambda gradient: gradient * float("nan") if next(left, False) else gradient)
+
+    def test_the_step_is_taken_again_in_float32(self, work, tmp_path):
+        trainer = trainer_of(work, tmp_path, precision="bf16")
+        self.spoilt(trainer, 1)
+        trainer.run(Silent())
+        assert trainer.mended == 1
+        assert all(tensor.isfinite().all() for tensor in trainer.finish().state_dict().values())
+
+    def test_what_float32_does_not_mend_ends_the_training(self, work, tmp_path):
+        trainer = trainer_of(work, tmp_path, precision="f32")
+        self.spoilt(trainer, 1)
+        with pytest.raises(ValueProblem, match="at step 0 the gradient is not finite"):
+            trainer.run(Silent())
 
 
 def test_channels_last_is_a_layout_and_no_other_network(work):

@@ -321,6 +321,10 @@ def _train_member(
             plan.reasons[f"clock{of}"] = (
                 f"the clock ended training{of} at step {trainer.step} of {planned}, within {plan.budget}"
             )
+        if trainer.mended:
+            plan.reasons[f"training.mended{of}"] = (
+                f"{trainer.mended} steps were taken again in float32, as bfloat16 gave no finite gradient"
+            )
         plan.reasons[f"training.best{of}"] = f"step {trainer.best_step} of {trainer.step}, by the validation score"
         plan.save(job.out / "plan.json")
         bundle.save_weights(path, weights_of(trainer.finish()))  # last: where they are, nothing is left to be trained

@@ -20,6 +20,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from galenic.core import checkpoint, ranks
 from galenic.core.contract import Batch
+from galenic.core.errors import ValueProblem
 from galenic.core.files import write_text
 from galenic.core.interrupt import held_interrupt
 from galenic.core.network import Network
@@ -27,6 +28,7 @@ from galenic.core.plan import Training
 from galenic.core.progress import Progress
 from galenic.core.ready import Ready
 
+MOST_MENDED = 20  # steps taken again in float32, after which all are
 SAVE_SECONDS = 30.0  # between checkpoints, or twenty times what one costs
 LOOK_SECONDS, LOOK_STEPS = 5.0, 20  # how often the clock is looked at, whichever is sooner
 
@@ -152,6 +154,7 @@ class Trainer:
         self.history = folder / "history.jsonl"
         self.file = folder / "checkpoint.safetensors"
         self.step, self.seconds, self.best, self.best_step = 0, 0.0, -math.inf, 0
+        self.mended = 0  # steps whose gradient was not finite in bfloat16, taken again in float32
         self.average = {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
         self.kept = {name: tensor.clone() for name, tensor in self.average.items()}
         self.losses: dict[str, float] = {}
@@ -246,17 +249,30 @@ class Trainer:
         batch = batch_as_layout(self.feed(self.step).to(self.device), self.plan.layout)
         for group in self.optimizer.param_groups:
             group["lr"] = rate_at(self.plan, self.step)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.plan.precision == "bf16"):
-            total, logged = self.forward(batch, self.plan.progress(self.step))
-        self.optimizer.zero_grad(set_to_none=True)
-        total.backward()
-        nn.utils.clip_grad_norm_(self.network.parameters(), self.plan.clip)
+        bf16 = self.plan.precision == "bf16" and self.mended < MOST_MENDED
+        logged, norm = self._gradient(batch, bf16=bf16)
+        if bf16 and not math.isfinite(norm):  # convolutions of tiny volumes in bfloat16 at times read what nobody wrote
+            self.mended += 1
+            logged, norm = self._gradient(batch, bf16=False)
+        if not math.isfinite(norm):
+            raise ValueProblem(
+                f"training ran away: at step {self.step} the gradient is not finite",
+                todo="look for numbers without bounds among the inputs or targets, or train with a smaller learning rate",
+            )
         self.optimizer.step()
         self.step += 1
         self._follow()
         for name, value in logged.items():
             old = self.losses.get(name)
             self.losses[name] = float(value) if old is None else 0.95 * old + 0.05 * float(value)
+
+    def _gradient(self, batch: Batch, *, bf16: bool) -> tuple[dict[str, Tensor], float]:
+        """(what the losses are, the gradient's norm before it is clipped); the gradient is left with the weights."""
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
+            total, logged = self.forward(batch, self.plan.progress(self.step))
+        self.optimizer.zero_grad(set_to_none=True)
+        total.backward()
+        return logged, float(nn.utils.clip_grad_norm_(self.network.parameters(), self.plan.clip))
 
     @torch.no_grad()
     def _follow(self) -> None:
