@@ -257,7 +257,7 @@ class Trainer:
         if not math.isfinite(norm):
             raise ValueProblem(
                 f"training ran away: at step {self.step} the gradient is not finite",
-                todo="look for numbers without bounds among the inputs or targets, or train with a smaller learning rate",
+                todo="look for numbers without bounds among the inputs or targets, or lower the learning rate",
             )
         self.optimizer.step()
         self.step += 1
